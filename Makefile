@@ -1,0 +1,27 @@
+# Tools come from .venv where there is one, else from the environment that is active.
+ifneq ($(wildcard .venv/bin/python),)
+ifndef VIRTUAL_ENV
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+endif
+endif
+
+.PHONY: check lint types contracts test format
+
+check: lint types contracts test
+
+lint:
+	ruff check .
+	ruff format --check .
+
+types:
+	pyright
+
+contracts:
+	lint-imports
+
+test:
+	python -m pytest
+
+format:
+	ruff check --fix .
+	ruff format .

@@ -1,0 +1,86 @@
+"""What stands in for a frame that cannot be decoded."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ssvc_codec.decoder import Decoder
+from ssvc_codec.errors import BitstreamError, LimitError
+from ssvc_codec.frame import Frame, VideoFormat
+from ssvc_codec.packet import Packet
+
+__all__ = ["ConcealingDecoder"]
+
+
+class ConcealingDecoder:
+    """A Decoder that repeats the last good frame, or shows mid grey, where a packet is damaged.
+
+    With conceal=False the first damaged packet raises its BitstreamError or LimitError.
+    """
+
+    def __init__(
+        self,
+        sequence_header: bytes | None,
+        *,
+        model: str | None,
+        device: str,
+        threads: int,
+        conceal: bool,
+    ) -> None:
+        self.n_decoded = 0
+        self.n_concealed = 0
+        self.first_error: BitstreamError | LimitError | None = None
+        self._conceal = conceal
+        self._last: Frame | None = None
+        try:
+            self._decoder = Decoder(sequence_header, model=model, device=device, threads=threads)
+        except BitstreamError:
+            if not conceal:
+                raise
+            self._decoder = Decoder(model=model, device=device, threads=threads)  # the first key frame repeats it
+
+    def send(self, packet: Packet) -> list[Frame]:
+        """The frames that this packet completes; a stand-in where it is damaged."""
+        try:
+            return self._keep(self._decoder.send(packet))
+        except (BitstreamError, LimitError) as error:
+            self.first_error = self.first_error or error
+            if not self._conceal:
+                raise
+            self.n_concealed += 1
+            return self._stand_in(packet)
+
+    def flush(self) -> list[Frame]:
+        """The frames that were still held back."""
+        return self._keep(self._decoder.flush())
+
+    def _keep(self, frames: list[Frame]) -> list[Frame]:
+        self.n_decoded += len(frames)
+        if frames:
+            self._last = frames[-1]
+        return frames
+
+    def _stand_in(self, packet: Packet) -> list[Frame]:
+        """Nothing where not even the size of the picture is known."""
+        last = self._last
+        if last is None:
+            format = self._decoder.format
+            if format is None:
+                return []
+            last = self._last = _grey(format)
+        return [replace(last, pts=packet.pts, duration=packet.duration, time_base=packet.time_base)]
+
+
+def _grey(format: VideoFormat) -> Frame:
+    luma = _flat(format.width, format.height, format.bit_depth)
+    chroma = _flat(format.chroma_width, format.chroma_height, format.bit_depth)
+    return Frame(y=luma, u=chroma, v=chroma, format=format)
+
+
+def _flat(width: int, height: int, bit_depth: int) -> NDArray[np.uint8] | NDArray[np.uint16]:
+    if bit_depth == 8:
+        return np.full((height, width), 128, np.uint8)
+    return np.full((height, width), 512, np.uint16)

@@ -1,0 +1,109 @@
+"""`ssvc train`: pack pictures and clips into shards, and train networks on them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from .exit_codes import ExitCode, with_exit_code
+from .options import Device, Quiet, Threads, Verbose
+
+__all__ = ["train_app"]
+
+train_app = typer.Typer(name="train", help="Train the networks.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@train_app.command()
+@with_exit_code
+def pack(
+    source: Annotated[Path, typer.Argument(metavar="FOLDER", help="Pictures and clips, searched recursively.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Where the shards go.")],
+    *,
+    shard_mib: Annotated[float, typer.Option(min=1, metavar="MIB", help="Largest size of a shard.")] = 48,
+    clip_frames: Annotated[int, typer.Option(min=1, metavar="N", help="Consecutive frames of a clip.")] = 9,
+    clip_stride: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="From the start of one clip to the next; the clip's length.")
+    ] = None,
+    first_only: Annotated[bool, typer.Option("--first-only", help="Keep the first frame of each clip.")] = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> int:
+    """Pack the pictures and clips of FOLDER into uint8 shards."""
+    from ffmpeg_bridge.pack import pack_folder
+
+    def report(n_done: int, n_files: int) -> None:
+        if n_done % 100 == 0 or n_done == n_files:
+            typer.echo(f"{n_done} of {n_files} files", err=True)
+
+    counts = pack_folder(
+        source,
+        out,
+        shard_mib=shard_mib,
+        clip_frames=clip_frames,
+        clip_stride=clip_stride,
+        first_only=first_only,
+        progress=None if quiet else report,
+    )
+    print(", ".join(f"{number} {name}" for name, number in counts.items()))
+    return ExitCode.OK
+
+
+@train_app.command()
+@with_exit_code
+def intra(
+    data: Annotated[Path, typer.Option(metavar="FOLDER", help="Shards made by `ssvc train pack`.")],
+    *,
+    minutes: Annotated[float, typer.Option(min=0, help="How long to train now.")] = 60,
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="State and logs of the run.")] = Path("runs/intra"),
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the state in OUT.")] = False,
+    restart_schedule: Annotated[
+        bool, typer.Option("--restart-schedule", help="With --resume: start the learning rate anew.")
+    ] = False,
+    horizon_minutes: Annotated[
+        float, typer.Option(min=0, help="Length of the learning-rate schedule over all runs; 0: this run.")
+    ] = 0,
+    batch: Annotated[int, typer.Option(min=2, help="Crops of a step.")] = 8,
+    crop: Annotated[int, typer.Option(min=64, help="Side of a crop in luma samples.")] = 128,
+    learning_rate: Annotated[float, typer.Option(help="Peak learning rate of AdamW.")] = 1e-3,
+    optimizer: Annotated[Literal["muon", "adamw"], typer.Option(help="What moves the matrices.")] = "muon",
+    seed: Annotated[int, typer.Option(help="Of every random number.")] = 1,
+    threads: Threads = 0,
+    device: Device = "auto",
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> int:
+    """Train the intra networks. Ctrl-C saves the state, --resume goes on from it."""
+    from ssvc_codec.training.intra import IntraTrainer, TrainOptions
+
+    options = TrainOptions(
+        data=data,
+        out=out,
+        minutes=minutes,
+        horizon_minutes=horizon_minutes,
+        resume=resume,
+        restart_schedule=restart_schedule,
+        device=device,
+        threads=threads,
+        batch=batch,
+        crop=crop,
+        learning_rate=learning_rate,
+        optimizer=optimizer,
+        seed=seed,
+    )
+    trainer = IntraTrainer(options)
+    try:
+        trainer.train(_ignore if quiet else _report)
+    except KeyboardInterrupt:
+        trainer.save()
+        return ExitCode.INTERRUPTED
+    return ExitCode.OK
+
+
+def _report(line: str) -> None:
+    typer.echo(line, err=True)
+
+
+def _ignore(_line: str) -> None:
+    pass

@@ -1,0 +1,91 @@
+"""Whether a Matroska file ends whole: libavformat does not tell a cut from an end."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from ffmpeg_bridge import ebml
+
+__all__ = ["StructureScan", "scan_file"]
+
+
+class StructureScan:
+    """Follows the elements of a Matroska file fed in pieces, to tell at its end whether one was cut.
+
+    Works on pipes: nothing is kept but the unread part of one element header.
+    """
+
+    def __init__(self) -> None:
+        self._pending = b""
+        self._skip = 0
+        self._position = 0
+        self._segment_end: int | None = None
+        self._lost = False
+
+    @property
+    def skip(self) -> int:
+        """Bytes ahead that need not be fed: a file may be read on from there, see skipped()."""
+        return self._skip
+
+    def skipped(self, n_bytes: int) -> None:
+        """Takes note that n_bytes were passed over without being fed."""
+        self._skip -= n_bytes
+        self._position += n_bytes
+
+    def feed(self, data: bytes) -> None:
+        """Takes the next bytes of the file."""
+        data = self._pending + data
+        position = 0
+        while not self._lost:
+            step = min(self._skip, len(data) - position)
+            self.skipped(step)
+            position += step
+            try:
+                header = ebml.read_element_header(data, position) if not self._skip else None
+            except ValueError:
+                self._lost = True
+                return
+            if header is None:
+                break
+            element_id, size, payload = header
+            self._position += payload - position
+            if element_id == ebml.SEGMENT and size != ebml.UNKNOWN_SIZE:
+                self._segment_end = self._position + size
+            if element_id != ebml.SEGMENT and not (element_id == ebml.CLUSTER and size == ebml.UNKNOWN_SIZE):
+                self._lost = size == ebml.UNKNOWN_SIZE
+                self._skip = max(size, 0)
+            position = payload
+        self._pending = data[position:]
+
+    @property
+    def is_whole(self) -> bool:
+        """True if the file may end here: between two elements, and not before its declared size.
+
+        Bytes that are no EBML count as damage, not as a cut.
+        """
+        if self._lost:
+            return True
+        at_border = self._skip == 0 and not self._pending
+        return at_border and (self._segment_end is None or self._position >= self._segment_end)
+
+
+class _Seekable(Protocol):
+    def read(self, n_bytes: int, /) -> bytes: ...
+    def seek(self, offset: int, whence: int = 0, /) -> int: ...
+    def tell(self) -> int: ...
+
+
+def scan_file(file: _Seekable) -> StructureScan:
+    """Walks a file from element to element, reading little of it, and leaves its position as it was."""
+    scan = StructureScan()
+    place = file.tell()
+    size = file.seek(0, 2)
+    position = file.seek(0)
+    while position < size:
+        data = file.read(64)
+        scan.feed(data)
+        skip = min(scan.skip, size - position - len(data))
+        scan.skipped(skip)
+        position = file.seek(position + len(data) + skip)
+    file.seek(place)
+    return scan

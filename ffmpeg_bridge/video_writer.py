@@ -1,0 +1,246 @@
+"""Writes decoded frames with any encoder and container of FFmpeg's."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, cast
+
+import av
+from av.error import FFmpegError
+
+from ffmpeg_bridge.color import CHROMA_LOCATIONS, apply_color
+from ffmpeg_bridge.copies import CopyPlan
+from ffmpeg_bridge.demux import CopySource
+from ffmpeg_bridge.files import OutputFile, Sink, media_errors
+from ffmpeg_bridge.planes import to_av
+from ssvc_codec.errors import MediaError
+from ssvc_codec.frame import Frame, VideoFormat
+
+if TYPE_CHECKING:
+    from av.container import OutputContainer
+    from av.packet import Packet as AvPacket
+    from av.video.stream import VideoStream
+
+__all__ = ["VideoWriter", "default_encoder"]
+
+_X264 = ("libx264", {"crf": "12", "preset": "medium"})
+_BY_SUFFIX: dict[str, tuple[str, dict[str, str]]] = {
+    ".mp4": _X264,
+    ".m4v": _X264,
+    ".mov": _X264,
+    ".mkv": ("ffv1", {"level": "3"}),
+    ".webm": ("libvpx-vp9", {"crf": "18", "b": "0", "deadline": "good", "cpu-used": "4"}),
+    ".y4m": ("wrapped_avframe", {}),
+    ".nut": ("rawvideo", {}),
+    ".avi": ("rawvideo", {}),
+    ".png": ("png", {}),
+    ".jpg": ("mjpeg", {"qscale": "2"}),
+    ".ts": _X264,
+}
+_PLAIN_FORMATS = {8: "yuv420p", 10: "yuv420p10le"}
+
+
+def default_encoder(suffix: str, *, bit_depth: int = 8) -> tuple[str, dict[str, str]]:
+    """The encoder and its options for a file name's suffix: x264 at crf 12 for .mp4 and .mov, lossless
+    for .mkv, .nut, .avi, .y4m and .png, VP9 at crf 18 for .webm. "" is standard output.
+    """
+    if suffix in ("", ".nut", ".avi"):
+        return ("rawvideo", {}) if bit_depth == 8 else ("ffv1", {"level": "3"})
+    return _BY_SUFFIX.get(suffix.lower(), _X264)
+
+
+class VideoWriter:
+    """One video in the making. The file has its name only after close(); abort() leaves nothing.
+
+    Image sequences (a name with %d) are written in place.
+    """
+
+    def __init__(
+        self,
+        sink: Sink,
+        *,
+        format: VideoFormat,
+        time_base: Fraction,
+        average_rate: Fraction | None = None,
+        source: CopySource | None = None,
+        vcodec: str | None = None,
+        vcodec_options: Mapping[str, str] | None = None,
+        threads: int = 0,
+    ) -> None:
+        """sink: a path whose suffix chooses the container, "-" for Matroska on standard output, or a file object.
+
+        source: where sound, subtitles, chapters, tags and attachments come from.
+        vcodec, vcodec_options: an encoder of FFmpeg's and its options, instead of default_encoder's.
+        Raises MediaError for an unknown container or encoder, or where nothing can be written.
+        """
+        self.notes: list[str] = []
+        self._format = format
+        self._source = source or CopySource()
+        self._is_open, self._is_started = True, False
+        is_sequence = isinstance(sink, str | Path) and "%" in Path(sink).name
+        self._output = None if is_sequence else OutputFile(sink)
+        self.name = str(sink) if self._output is None else self._output.name
+        suffix = Path(self.name).suffix if sink != "-" else ""
+        encoder, options = default_encoder(suffix, bit_depth=format.bit_depth)
+        if vcodec is not None:
+            encoder, options = vcodec, {}
+        with self._aborting():
+            self._container = self._open(suffix)
+            rate = average_rate or Fraction(25)
+            self._stream = self._add_video(encoder, {**options, **(vcodec_options or {})}, time_base, rate, threads)
+            self._plan = self._add_others()
+
+    @contextlib.contextmanager
+    def _aborting(self) -> Iterator[None]:
+        """Leaves nothing behind when the body fails, and names the file in the error."""
+        try:
+            with media_errors(f"cannot write {self.name}"):
+                yield
+        except BaseException:
+            self.abort()
+            raise
+
+    def _open(self, suffix: str) -> OutputContainer:
+        if self._output is None:
+            return av.open(self.name, "w", format="image2")
+        container = {"": "matroska", ".y4m": "yuv4mpegpipe", ".ts": "mpegts"}.get(suffix.lower())
+        options = {"live": "1"} if not self._output.seekable() and container == "matroska" else {}
+        if suffix.lower() == ".y4m":
+            options["strict"] = "-1"  # 10-bit Y4M is an extension
+        try:
+            return av.open(self._output, "w", format=container, options=options)
+        except ValueError as error:
+            raise MediaError(f"cannot write {self.name}: no container is known for the name {suffix!r}") from error
+
+    def _add_video(
+        self, encoder: str, options: dict[str, str], time_base: Fraction, rate: Fraction, threads: int
+    ) -> VideoStream:
+        formats = _formats_of(encoder)
+        container = self._container.format.name
+        is_constant_rate = container in ("yuv4mpegpipe", "avi", "image2")
+        self._time_base = 1 / rate if is_constant_rate else time_base
+        try:
+            added = self._container.add_stream(encoder, rate=rate)
+        except (ValueError, FFmpegError) as error:
+            raise MediaError(f"cannot write {self.name}: {container} does not take {encoder}") from error
+        stream = cast("VideoStream", added)
+        plain = _PLAIN_FORMATS[self._format.bit_depth]
+        context = stream.codec_context
+        context.width, context.height = self._format.width, self._format.height
+        context.pix_fmt = plain if not formats or plain in formats else _closest(formats, self._format)
+        context.time_base = self._time_base
+        context.sample_aspect_ratio = self._format.sample_aspect_ratio
+        context.thread_count = threads
+        if context.pix_fmt != plain:
+            self.notes.append(f"converting {plain} to {context.pix_fmt} for {encoder}")
+        apply_color(stream, self._format.color)
+        location = CHROMA_LOCATIONS[self._format.color.chroma_location]
+        context.options = {**({} if location == "unspecified" else {"chroma_sample_location": location}), **options}
+        stream.metadata.update(self._source.video_metadata)
+        stream.disposition = self._source.video_disposition or 1  # pyright: ignore[reportAttributeAccessIssue]
+        if self._format.rotation:
+            self._rotate(stream)
+        return stream
+
+    def _rotate(self, stream: VideoStream) -> None:
+        setter = getattr(stream, "set_display_rotation", None)
+        if setter is None:
+            self.notes.append("rotation is left out: this version of PyAV cannot write it")
+            return
+        degrees = self._format.rotation
+        setter(degrees if degrees <= 180 else degrees - 360)
+
+    def _add_others(self) -> CopyPlan:
+        is_matroska = "matroska" in self._container.format.name
+        if self._container.format.name in ("yuv4mpegpipe", "image2"):
+            kinds = sorted({stream.type for stream in self._source.copies})
+            self.notes += [f"{kind} is left out: {self.name} holds pictures alone" for kind in kinds]
+            return CopyPlan(self._container, CopySource(), keeps_attachments=False)
+        plan = CopyPlan(self._container, self._source, keeps_attachments=is_matroska)
+        self._container.metadata.update(self._source.metadata)
+        if chapters := self._source.chapters():
+            self._container.set_chapters(chapters)  # pyright: ignore[reportArgumentType]
+        return plan
+
+    def write(self, frame: Frame) -> None:
+        """Adds one frame, and what the source has that is due before it.
+
+        Frames with negative pts that lead up to the start of a trimmed source are dropped.
+        Raises MediaError where the disk is full, BrokenPipeError where the reader has gone. Nothing is left then.
+        """
+        if not self._is_open:
+            raise ValueError(f"{self.name} is closed")
+        if frame.pts is None:
+            raise ValueError("a frame without pts cannot be written")
+        if frame.pts < 0 and self._source.is_trimmed:
+            return
+        with self._aborting():
+            picture = to_av(frame)
+            self._is_started = True
+            for packet in self._stream.encode(picture):
+                self._container.mux(packet)
+            self._copy_others(frame.pts * frame.time_base)
+
+    def _copy_others(self, before: Fraction | None) -> None:
+        for packet in self._source.take_packets(before=before):
+            ready = self._plan.packet(packet)
+            if ready is not None:
+                self._container.mux(ready)
+
+    def close(self) -> None:
+        """Writes what is left, and gives the file its name. Also after an interruption."""
+        if not self._is_open:
+            return
+        with self._aborting():
+            for packet in cast("list[AvPacket]", self._stream.encode(None) if self._is_started else []):
+                self._container.mux(packet)
+            self._copy_others(None)
+            self._container.start_encoding()
+            self._container.close()
+        self._is_open = False
+        if self._output is not None:
+            self._output.commit()
+
+    def abort(self) -> None:
+        """Throws the file away."""
+        if self._is_open:
+            self._is_open = False
+            if self._output is not None:
+                self._output.discard()
+            container: Any = getattr(self, "_container", None)
+            if container is not None:
+                with contextlib.suppress(Exception):
+                    container.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self.close()
+        else:
+            self.abort()
+
+
+def _formats_of(encoder: str) -> list[str]:
+    """Pixel formats an encoder takes; empty where it takes any. Raises MediaError if there is no such encoder."""
+    try:
+        codec = av.Codec(encoder, "w")
+    except (ValueError, FFmpegError) as error:
+        raise MediaError(f"no video encoder {encoder!r} in this build of FFmpeg") from error
+    if codec.type != "video":
+        raise MediaError(f"{encoder!r} is no video encoder")
+    return [pixel_format.name for pixel_format in codec.video_formats or []]
+
+
+def _closest(formats: list[str], video: VideoFormat) -> str:
+    """What an encoder without our 4:2:0 takes that loses least."""
+    wanted = ["yuv420p10le", "yuv444p10le", "rgb48be", "rgb48le"] if video.bit_depth == 10 else []
+    wanted += ["yuvj420p", "yuv420p", "yuv444p", "rgb24", "bgr24", "bgr0", "rgba"]
+    return next((name for name in wanted if name in formats), formats[0])

@@ -1,0 +1,120 @@
+"""Strings: all symbols of one substream under one asymmetric numeral system coder.
+
+The order of symbols and the byte layout are docs/bitstream.md, section 8.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from constriction import stream
+from numpy.typing import NDArray
+
+from ..errors import BitstreamError, ModelError
+from .tables import PRECISION
+
+__all__ = ["StringDecoder", "SymbolCoder"]
+
+AnsCoder = stream.stack.AnsCoder
+ESCAPE_MODEL = stream.model.Uniform(2**16)
+SYMBOL_LIMIT = 2**15 - 1  # largest magnitude that an escape can carry
+
+
+class SymbolCoder:
+    """Codes integer arrays of which each symbol names its probability table."""
+
+    def __init__(self, tables: Sequence[NDArray[np.uint32]]) -> None:
+        """tables: frequencies of 0, -1, 1, .. K and the escape, as `gaussian_tables` gives them.
+
+        Raises ModelError for a table that is not positive or does not add up to 2**24.
+        """
+        for number, table in enumerate(tables):
+            if table.size < 2 or table.size % 2 or int(table.sum()) != 2**PRECISION or int(table.min()) < 1:
+                raise ModelError(f"probability table {number} is no valid table (docs/bitstream.md, section 8)")
+        self.reach = np.array([table.size // 2 - 1 for table in tables], dtype=np.int32)
+        # With perfect=False a Categorical gives every symbol 1 and shares out the rest in
+        # proportion; frequencies less one are that rest, so the integers come out exactly.
+        self._models = [stream.model.Categorical((t - 1).astype(np.float64), perfect=False) for t in tables]
+
+    def encode(self, parts: Sequence[tuple[NDArray[np.int32], NDArray[np.uint8]]]) -> bytes:
+        """One string from (symbols, table indexes) arrays in decoding order.
+
+        Symbols whose index is 0 are not coded and MUST be 0. Where every symbol is 0 the
+        string comes out empty. Raises ValueError for a symbol beyond 16 bits.
+        """
+        coder = AnsCoder()
+        for symbols, indexes in reversed(parts):
+            self._push(coder, symbols.reshape(-1), indexes.reshape(-1))
+        data = coder.get_compressed().astype("<u4").tobytes()
+        return data.rstrip(b"\0")
+
+    def _push(self, coder: AnsCoder, symbols: NDArray[np.int32], indexes: NDArray[np.uint8]) -> None:
+        order, counts = _by_table(indexes)
+        ordered = symbols[order].astype(np.int32)
+        reach = np.repeat(self.reach, counts)[counts[0] :]
+        if ordered.size and int(np.abs(ordered).max()) > SYMBOL_LIMIT:
+            raise ValueError(f"symbol {int(np.abs(ordered).max())} is beyond 16 bits")
+        escaped = np.abs(ordered) > reach
+        zigzag = np.where(ordered < 0, -2 * ordered - 1, 2 * ordered)
+        coded = np.where(escaped, 2 * reach + 1, zigzag).astype(np.int32)
+        values = ordered[escaped]
+        if values.size:
+            coder.encode_reverse((values & 0xFFFF).astype(np.int32), ESCAPE_MODEL)
+        ends = np.cumsum(counts[1:])
+        for table in range(len(self._models) - 1, 0, -1):
+            n = counts[table]
+            if n:
+                end = ends[table - 1]
+                coder.encode_reverse(np.ascontiguousarray(coded[end - n : end]), self._models[table])
+
+    def decoder(self, data: bytes) -> StringDecoder:
+        """Opens a string for reading."""
+        return StringDecoder(self, data)
+
+
+class StringDecoder:
+    """Reads a string part by part, in the order in which it was coded."""
+
+    def __init__(self, coder: SymbolCoder, data: bytes) -> None:
+        self._coder = coder
+        self._ans: AnsCoder | None = None
+        if data:
+            words = np.frombuffer(data + b"\0" * (-len(data) % 4), dtype="<u4").astype(np.uint32)
+            if words[-1] == 0:
+                raise BitstreamError("entropy-coded string ends in a zero byte (docs/bitstream.md, section 8)")
+            self._ans = AnsCoder(words)
+
+    def read(self, indexes: NDArray[np.uint8]) -> NDArray[np.int32]:
+        """Symbols for an array of table indexes, in its shape."""
+        out = np.zeros(indexes.size, dtype=np.int32)
+        if self._ans is None:
+            return out.reshape(indexes.shape)
+        coder, ans = self._coder, self._ans
+        order, counts = _by_table(indexes.reshape(-1))
+        pieces: list[NDArray[np.int32]] = []
+        for table in range(1, len(coder._models)):
+            if counts[table]:
+                pieces.append(ans.decode(coder._models[table], int(counts[table])))
+        if pieces:
+            reach = np.repeat(coder.reach, counts)[counts[0] :]
+            coded = np.concatenate(pieces)
+            symbols = np.where(coded & 1, -(coded >> 1) - 1, coded >> 1)
+            escaped = np.flatnonzero(coded == 2 * reach + 1)
+            if escaped.size:
+                values = ans.decode(ESCAPE_MODEL, int(escaped.size))
+                symbols[escaped] = values.astype(np.uint16).view(np.int16)
+            out[order] = symbols
+        return out.reshape(indexes.shape)
+
+    def finish(self) -> None:
+        """Raises BitstreamError unless every bit of the string was used."""
+        if self._ans is not None and not self._ans.is_empty():
+            raise BitstreamError("entropy-coded string does not end where its symbols do (docs/bitstream.md, section 8)")
+
+
+def _by_table(indexes: NDArray[np.uint8]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Positions of the coded symbols (index above 0) sorted by table, stably; and counts per table."""
+    counts = np.bincount(indexes, minlength=64)
+    order = np.argsort(indexes, kind="stable")  # a radix sort for 8 bits
+    return order[counts[0] :], counts

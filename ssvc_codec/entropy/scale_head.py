@@ -1,0 +1,68 @@
+"""The integer scale head: hyper-latents to table indexes, the same on every machine.
+
+Docs/bitstream.md, section 9. Every product and sum is an integer below 2**24, so
+float32 matrix products are exact in whatever order they are summed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import ModelError
+
+__all__ = ["IntegerScaleHead"]
+
+SHIFTS = (8, 8, 10)
+ACTIVATION_LIMIT = 127
+EXACT_LIMIT = 2**23.5
+
+
+class IntegerScaleHead:
+    """Table indexes of z and of y, from integers only."""
+
+    def __init__(self, tensors: Mapping[str, NDArray[np.int32]]) -> None:
+        """tensors: the names of docs/bitstream.md, section 9. Raises ModelError where sums could be inexact."""
+        try:
+            self.z_index = tensors["z_index"].astype(np.uint8)  # (64, C_z)
+            self._dequant = tensors["dequant"].astype(np.int64)  # (64, C_z)
+            self._weights = [tensors[f"weight{k}"].astype(np.float32).T.copy() for k in (1, 2, 3)]
+            self._biases = [tensors[f"bias{k}"].astype(np.float32) for k in (1, 2, 3)]
+        except KeyError as error:
+            raise ModelError(f"the model has no integer tensor {error}") from error
+        for number, (weight, bias) in enumerate(zip(self._weights, self._biases, strict=True)):
+            bound = np.abs(weight).sum(0) * ACTIVATION_LIMIT + np.abs(bias).max(0, initial=0)
+            if float(bound.max()) >= EXACT_LIMIT:
+                raise ModelError(f"scale head layer {number + 1} can exceed 2**23.5 (docs/bitstream.md, section 9)")
+        self.n_z = self.z_index.shape[1]
+        self.n_columns = self._weights[2].shape[1]
+
+    def z_indexes(self, q: NDArray[np.integer]) -> NDArray[np.uint8]:
+        """q: (n,) q_index of each cell. Returns (n, C_z)."""
+        return self.z_index[q]
+
+    def y_indexes(self, z: NDArray[np.int32], q: NDArray[np.integer]) -> NDArray[np.uint8]:
+        """z: (n, C_z) symbols; q: (n,) q_index of each cell. Returns (n, 4 C_y)."""
+        scaled = (z.astype(np.int64) * self._dequant[q] + 128) >> 8
+        a = np.clip(scaled, -ACTIVATION_LIMIT, ACTIVATION_LIMIT).astype(np.float32)
+        for layer in (0, 1, 2):
+            bias = self._biases[layer]
+            a = a @ self._weights[layer] + (bias if bias.ndim == 1 else bias[q])
+            a = np.floor(a * np.float32(2.0 ** -SHIFTS[layer]))
+            if layer < 2:
+                a = np.where(a < 0, np.floor(a * np.float32(0.125)), a)
+                a = np.clip(a, -ACTIVATION_LIMIT, ACTIVATION_LIMIT)
+        return np.clip(a, 0, 63).astype(np.uint8)
+
+    def known_answer(self) -> str:
+        """SHA-256 of the indexes for a fixed pattern; compared with the stored one when a model is loaded."""
+        n = 128
+        steps = np.arange(n * self.n_z, dtype=np.int64).reshape(n, self.n_z)
+        z = ((steps * 2654435761 >> 7) % 41 - 20).astype(np.int32)
+        q = (np.arange(n) % 64).astype(np.int64)
+        digest = hashlib.sha256(self.z_indexes(q).tobytes())
+        digest.update(self.y_indexes(z, q).tobytes())
+        return digest.hexdigest()

@@ -1,0 +1,1 @@
+"""Networks and entropy coding joined: pictures to substreams and back."""

@@ -1,0 +1,239 @@
+"""The intra networks: analysis, synthesis, hyperprior and two-pass mean context.
+
+Letters follow the field (Balle 2018, Minnen 2018): y latents at 1/16, z
+hyper-latents at 1/32, g_a and g_s the transforms, h_a and h_s their hyper pair.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .blocks import DepthwiseBlock, GainTable, GroupMask, Pointwise, round_ste, silu
+from .scale_head import SCALE_MIN, SCALE_STEP, ScaleHead
+
+__all__ = ["IntraConfig", "IntraNet", "IntraOutput", "Masks", "merge_planes", "split_planes"]
+
+PLANE_CHANNELS = 96  # 64 luma + 16 + 16 chroma samples of an 8x8 block
+
+
+@dataclass(frozen=True, slots=True)
+class IntraConfig:
+    """Sizes of the intra networks."""
+
+    width8: int = 128  # channels at 1/8
+    width16: int = 192  # channels at 1/16
+    n_y: int = 192
+    n_z: int = 32
+    analysis8: int = 3  # blocks
+    analysis16: int = 2
+    synthesis16: int = 2
+    synthesis8: int = 6
+
+    def to_dict(self) -> dict[str, int]:
+        """Plain numbers for JSON."""
+        return asdict(self)
+
+
+class Masks(NamedTuple):
+    """The group mask at both resolutions; None where there is one group."""
+
+    at8: GroupMask | None = None
+    at16: GroupMask | None = None
+
+
+class IntraOutput(NamedTuple):
+    """What training needs of one pass."""
+
+    x_hat: Tensor  # (N, 96, H/8, W/8)
+    y_symbols: Tensor  # (N, C_y, H/16, W/16) residual in quantiser steps, with noise
+    y_scale: Tensor  # (N, C_y, H/16, W/16) standard deviation in quantiser steps
+    z_symbols: Tensor  # (N, C_z, H/32, W/32) in quantiser steps, with noise
+    z_scale: Tensor  # (N, C_z, 1, 1)
+
+
+def merge_planes(y: Tensor, u: Tensor, v: Tensor) -> Tensor:
+    """Planes of even size, multiples of 8 and 4, to one tensor (N, 96, H/8, W/8).
+
+    y: (N, 1, H, W); u, v: (N, 1, H/2, W/2); any float range.
+    """
+    return torch.cat([F.pixel_unshuffle(y, 8), F.pixel_unshuffle(u, 4), F.pixel_unshuffle(v, 4)], dim=1)
+
+
+def split_planes(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Inverse of merge_planes."""
+    return F.pixel_shuffle(x[:, :64], 8), F.pixel_shuffle(x[:, 64:80], 4), F.pixel_shuffle(x[:, 80:], 4)
+
+
+class _Stack(nn.Module):
+    """Depthwise blocks in a row."""
+
+    def __init__(self, channels: int, n_blocks: int) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList([DepthwiseBlock(channels) for _ in range(n_blocks)])
+
+    def forward(self, x: Tensor, mask: GroupMask | None) -> Tensor:
+        for block in self.blocks:
+            x = block(x, mask)
+        return x
+
+
+class _Analysis(nn.Module):
+    """g_a: a linear block transform plus what the blocks add to it."""
+
+    def __init__(self, c: IntraConfig) -> None:
+        super().__init__()
+        self.embed = Pointwise(PLANE_CHANNELS, c.width8, scale=2.0)
+        self.stack8 = _Stack(c.width8, c.analysis8)
+        self.q_scale = GainTable(c.width8)
+        self.down = Pointwise(4 * c.width8, c.width16)
+        self.stack16 = _Stack(c.width16, c.analysis16)
+        self.head = Pointwise(c.width16, c.n_y, scale=0.0)
+        self.linear = Pointwise(4 * PLANE_CHANNELS, c.n_y)
+
+    def forward(self, x: Tensor, q: Tensor, masks: Masks) -> Tensor:
+        h = self.q_scale.multiply(self.stack8(self.embed(x), masks.at8), q)
+        h = self.stack16(self.down(F.pixel_unshuffle(h, 2)), masks.at16)
+        with torch.autocast(x.device.type, enabled=False):
+            return self.head(h.float()) + self.linear(F.pixel_unshuffle(x.float(), 2))
+
+
+class _Synthesis(nn.Module):
+    """g_s: the inverse linear transform plus what the blocks add to it."""
+
+    def __init__(self, c: IntraConfig) -> None:
+        super().__init__()
+        self.embed = Pointwise(c.n_y, c.width16)
+        self.stack16 = _Stack(c.width16, c.synthesis16)
+        self.up = Pointwise(c.width16, 4 * c.width8)
+        self.q_scale = GainTable(c.width8)
+        self.stack8 = _Stack(c.width8, c.synthesis8)
+        self.head = Pointwise(c.width8, PLANE_CHANNELS, scale=0.0)
+        self.linear = Pointwise(c.n_y, 4 * PLANE_CHANNELS)
+
+    def forward(self, y_hat: Tensor, q: Tensor, masks: Masks) -> Tensor:
+        h = self.stack16(self.embed(y_hat), masks.at16)
+        h = self.q_scale.multiply(F.pixel_shuffle(self.up(h), 2), q)
+        h = self.stack8(h, masks.at8)
+        with torch.autocast(y_hat.device.type, enabled=False):
+            return self.head(h.float()) + F.pixel_shuffle(self.linear(y_hat.float()), 2)
+
+
+class _HyperAnalysis(nn.Module):
+    """h_a: latents in quantiser steps, compressed in range, to one vector a cell."""
+
+    def __init__(self, c: IntraConfig) -> None:
+        super().__init__()
+        self.embed = Pointwise(c.n_y, c.width16)
+        self.stack16 = _Stack(c.width16, 1)
+        self.down = Pointwise(4 * c.width16, c.width16, scale=1.4)
+        self.head = Pointwise(c.width16, c.n_z)
+
+    def forward(self, y_steps: Tensor, masks: Masks) -> Tensor:
+        h = self.stack16(self.embed(torch.asinh(y_steps)), masks.at16)
+        h = silu(self.down(F.pixel_unshuffle(h, 2)))
+        with torch.autocast(y_steps.device.type, enabled=False):
+            return self.head(h.float())
+
+
+class _Means(nn.Module):
+    """h_s and the context: means of both checkerboard halves; nothing here reaches the parser."""
+
+    def __init__(self, c: IntraConfig) -> None:
+        super().__init__()
+        self.embed = Pointwise(c.n_z, c.width16, scale=1.4)
+        self.up = Pointwise(c.width16, 4 * c.width16, scale=1.4)
+        self.q_scale = GainTable(c.width16)
+        self.first = DepthwiseBlock(c.width16)
+        self.first_head = Pointwise(c.width16, c.n_y, scale=0.0)
+        self.context = Pointwise(c.n_y, c.width16)
+        self.second = _Stack(c.width16, 2)
+        self.second_head = Pointwise(c.width16, c.n_y, scale=0.0)
+
+    def features(self, z_hat: Tensor, q: Tensor, masks: Masks) -> Tensor:
+        """Features at 1/16 from the dequantised hyper-latents."""
+        h = silu(self.embed(z_hat))
+        h = self.q_scale.multiply(F.pixel_shuffle(silu(self.up(h)), 2), q)
+        return self.first(h, masks.at16)
+
+    def anchors(self, features: Tensor) -> Tensor:
+        """Means of every latent before context; used for the first half."""
+        with torch.autocast(features.device.type, enabled=False):
+            return self.first_head(features.float())
+
+    def others(self, features: Tensor, y_hat_anchors: Tensor, masks: Masks) -> Tensor:
+        """Means given the first half; used for the second. y_hat_anchors is 0 elsewhere."""
+        h = self.second(features + self.context(y_hat_anchors), masks.at16)
+        with torch.autocast(features.device.type, enabled=False):
+            return self.second_head(h.float())
+
+
+class IntraNet(nn.Module):
+    """One picture to latents and back."""
+
+    def __init__(self, config: IntraConfig | None = None) -> None:
+        super().__init__()
+        self.config = c = config or IntraConfig()
+        self.analysis = _Analysis(c)
+        self.synthesis = _Synthesis(c)
+        self.hyper_analysis = _HyperAnalysis(c)
+        self.means = _Means(c)
+        self.scale_head = ScaleHead(c.n_z, c.n_y)
+        self.y_gain = GainTable(c.n_y, first=1.0, last=16.0)  # quantiser steps per unit of y
+        self.z_gain = GainTable(c.n_z, first=0.3, last=1.5)
+        self.z_scale = GainTable(c.n_z)  # standard deviation of z in quantiser steps
+
+    def anchor_mask(self, height: int, width: int, device: torch.device) -> Tensor:
+        """(C_y, H, W) bool: the first half of the checkerboard; it alternates with the channel half."""
+        rows = torch.arange(height, device=device)[:, None]
+        columns = torch.arange(width, device=device)[None, :]
+        even = (rows + columns) % 2 == 0
+        half = self.config.n_y // 2
+        return torch.cat([even.expand(half, -1, -1), ~even.expand(self.config.n_y - half, -1, -1)])
+
+    def forward(self, x: Tensor, q: Tensor, masks: Masks = Masks()) -> IntraOutput:  # noqa: B008
+        """One training pass with additive noise for the rate and rounding for the picture.
+
+        x: (N, 96, H/8, W/8) in -0.5..0.5; q: (N,) q_index, may be fractional.
+        """
+        y = self.analysis(x, q, masks)
+        gain = self.y_gain(q)
+        steps = y * gain
+        z_gain = self.z_gain(q)
+        z = self.hyper_analysis(steps, masks) * z_gain
+        z_symbols = round_ste(z)
+        z_noisy = z + torch.rand_like(z) - 0.5
+        index = self.scale_head(z_symbols, 1 / z_gain, q)
+        y_scale = SCALE_MIN * torch.exp(index * SCALE_STEP)
+        features = self.means.features(z_symbols / z_gain, q, masks)
+        anchors = self.anchor_mask(y.shape[2], y.shape[3], y.device)
+        mean_a = self.means.anchors(features) * gain
+        half = torch.where(anchors, round_ste(steps - mean_a) + mean_a, 0.0)
+        mean_b = self.means.others(features, half / gain, masks) * gain
+        mean = torch.where(anchors, mean_a, mean_b)
+        y_hat = (round_ste(steps - mean) + mean) / gain
+        x_hat = self.synthesis(y_hat, q, masks)
+        noise = torch.rand_like(y) - 0.5
+        return IntraOutput(x_hat, steps - mean + noise, y_scale, z_noisy, self.z_scale(q))
+
+    @torch.no_grad()
+    def start_from_covariance(self, covariance: Tensor) -> None:
+        """Makes the linear paths the principal components of 16x16 blocks.
+
+        covariance: (384, 384) of pixel-unshuffled blocks in -0.5..0.5. Latents
+        start with unit variance; the gains start so that every component gets
+        the same quantiser step.
+        """
+        values, vectors = torch.linalg.eigh(covariance.double())
+        order = values.argsort(descending=True)[: self.config.n_y]
+        deviation = values[order].clamp_min(1e-8).sqrt()
+        basis = vectors[:, order]
+        self.analysis.linear.weight.copy_((basis / deviation).t())
+        self.synthesis.linear.weight.copy_(basis * deviation)
+        self.y_gain.log_gain.add_(deviation.log()[None].float() + 0.96)
+        index = (self.y_gain.log_gain.clamp(-2.2, 4) + 2.2) * 0.8
+        self.scale_head.offset.log_gain.copy_(index)

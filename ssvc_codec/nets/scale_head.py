@@ -1,0 +1,124 @@
+"""The integer scale head as it is trained: exact integer arithmetic, straight-through gradients.
+
+What it computes in a stream is docs/bitstream.md, section 9; the run-time form
+(`ssvc_codec.entropy.scale_head`) uses the integers that `export` gives.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from .blocks import MAX_Q_INDEX, GainTable
+
+__all__ = ["ACTIVATION_BITS", "N_SCALES", "SCALE_MIN", "SCALE_STEP", "ScaleHead"]
+
+N_SCALES = 64
+SCALE_MIN = 0.11
+SCALE_MAX = 64.0
+SCALE_STEP = math.log(SCALE_MAX / SCALE_MIN) / (N_SCALES - 1)
+ACTIVATION_BITS = 4  # fractional bits of activations: 1.0 is 16
+WEIGHT_BITS = (8, 8, 6)  # fractional bits of the three matrices; weights are 10 bit signed
+WEIGHT_LIMIT = 511
+ACTIVATION_LIMIT = 127
+
+
+def _floor_ste(x: Tensor) -> Tensor:
+    return x + (torch.floor(x) - x).detach()
+
+
+class _ClampSte(torch.autograd.Function):
+    """Clamps; a gradient that would push further outside is dropped."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, low: float, high: float) -> Tensor:  # type: ignore[override]
+        ctx.save_for_backward(x)
+        ctx.low, ctx.high = low, high
+        return x.clamp(low, high)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+        (x,) = ctx.saved_tensors
+        blocked = ((x < ctx.low) & (grad > 0)) | ((x > ctx.high) & (grad < 0))
+        return torch.where(blocked, 0.0, grad), None, None
+
+
+def _clamp(x: Tensor, low: float, high: float) -> Tensor:
+    result = _ClampSte.apply(x, low, high)
+    assert isinstance(result, Tensor)
+    return result
+
+
+class ScaleHead(nn.Module):
+    """Scale table index of every latent of a cell, from the integer hyper-latents of that cell."""
+
+    def __init__(self, n_z: int, n_y: int, *, hidden: int = 128) -> None:
+        super().__init__()
+        sizes = ((n_z, hidden), (hidden, hidden), (hidden, 4 * n_y))
+        self.weights = nn.ParameterList([torch.randn(o, i) / math.sqrt(i) for i, o in sizes])
+        self.biases = nn.ParameterList([torch.zeros(o) for _, o in sizes])
+        self.q_bias = GainTable(hidden)  # its logarithm is added to the first layer
+        self.offset = GainTable(n_y)  # its logarithm, in table steps, is added to the index
+        self.n_y = n_y
+
+    def _matrix(self, layer: int) -> Tensor:
+        unit = 2.0 ** WEIGHT_BITS[layer]
+        weight = self.weights[layer] * unit
+        return weight + (weight.round().clamp(-WEIGHT_LIMIT, WEIGHT_LIMIT) - weight).detach()
+
+    def _integer(self, x: Tensor, fraction_bits: int) -> Tensor:
+        x = x * 2.0**fraction_bits
+        return x + (x.round() - x).detach()
+
+    @torch.autocast("cuda", enabled=False)
+    @torch.autocast("cpu", enabled=False)
+    def forward(self, z_symbols: Tensor, dequant: Tensor, q: Tensor) -> Tensor:
+        """z_symbols: (N, C_z, H, W) integer-valued; dequant: (N, C_z, 1, 1) units of z per symbol; q: (N,).
+
+        Returns (N, C_y, 2H, 2W) float32, integer-valued in 0..63, with gradients.
+        """
+        fine = self._integer(dequant, ACTIVATION_BITS + 8)
+        a = _clamp(_floor_ste(z_symbols * fine / 256 + 0.5), -ACTIVATION_LIMIT, ACTIVATION_LIMIT)
+        for layer in range(3):
+            fraction_bits = ACTIVATION_BITS + WEIGHT_BITS[layer]
+            shift = fraction_bits if layer == 2 else WEIGHT_BITS[layer]
+            bias = self.biases[layer][None].expand(q.shape[0], -1)
+            if layer == 0:
+                bias = bias + self.q_bias.log(q)
+            if layer == 2:
+                bias = bias + (self.offset.log(q) / SCALE_STEP).repeat(1, 4)
+            bias = self._integer(bias, fraction_bits) + 2.0 ** (shift - 1)
+            a = torch.einsum("oi,nihw->nohw", self._matrix(layer), a) + bias[:, :, None, None]
+            if layer < 2:
+                a = _floor_ste(a / 2.0**shift)
+                a = torch.where(a < 0, _floor_ste(a / 8), a)
+                a = _clamp(a, -ACTIVATION_LIMIT, ACTIVATION_LIMIT)
+            else:
+                a = _clamp(_floor_ste(a / 2.0**shift), 0, N_SCALES - 1)
+        n, _, height, width = a.shape
+        a = a.view(n, 2, 2, self.n_y, height, width).permute(0, 3, 4, 1, 5, 2)
+        return a.reshape(n, self.n_y, 2 * height, 2 * width)
+
+    @torch.no_grad()
+    def export(self, dequant_table: Tensor) -> dict[str, Tensor]:
+        """Integers of docs/bitstream.md, section 9, by name.
+
+        dequant_table: (64, C_z) units of z per symbol.
+        """
+        q = torch.arange(MAX_Q_INDEX + 1, device=dequant_table.device)
+        result = {"dequant": self._integer(dequant_table, ACTIVATION_BITS + 8)}
+        for layer in range(3):
+            fraction_bits = ACTIVATION_BITS + WEIGHT_BITS[layer]
+            shift = fraction_bits if layer == 2 else WEIGHT_BITS[layer]
+            half = 2.0 ** (shift - 1)
+            bias = self.biases[layer]
+            result[f"weight{layer + 1}"] = self._matrix(layer)
+            if layer == 0:
+                bias = bias[None] + self.q_bias.log(q)
+            if layer == 2:
+                table = bias[None] + (self.offset.log(q) / SCALE_STEP).repeat(1, 4)
+                bias = table
+            result[f"bias{layer + 1}"] = self._integer(bias, fraction_bits) + half
+        return {name: tensor.round().to(torch.int32).cpu() for name, tensor in result.items()}

@@ -1,0 +1,1 @@
+"""Training of the networks. Nothing here is needed to encode or decode."""

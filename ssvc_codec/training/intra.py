@@ -1,0 +1,285 @@
+"""Training of the intra networks (`ssvc train intra`)."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import MediaError
+from ..nets.intra import IntraConfig, IntraNet, Masks, split_planes
+from .rate import gaussian_bits, lambda_of
+from .sampling import PictureSampler, random_masks
+from .shards import Clip, read_shards
+from .state import Ema, RunState, ValueLog, load_state, save_state
+
+__all__ = ["IntraTrainer", "TrainOptions", "train"]
+
+VALIDATION_Q = (4, 16, 28, 40, 52, 63)
+PLANE_WEIGHTS = (0.75, 0.3, 0.3)  # of the squared errors of Y, U and V
+
+
+@dataclass(frozen=True, slots=True)
+class TrainOptions:
+    """One run of training."""
+
+    data: Path
+    out: Path
+    minutes: float = 60.0
+    horizon_minutes: float = 0.0  # length of the learning-rate schedule; 0: this run
+    resume: bool = False
+    restart_schedule: bool = False  # resume the weights, start the schedule anew
+    device: str = "auto"
+    threads: int = 0
+    batch: int = 8
+    crop: int = 128
+    late_crop: int = 256  # the last tenth of the schedule, with a smaller batch
+    learning_rate: float = 1.0e-3
+    matrix_rate: float = 2.0e-3  # learning rate of matrices under Muon
+    optimizer: str = "muon"
+    seed: int = 1
+    mask_share: float = 0.5
+    report_seconds: float = 30.0
+    validate_seconds: float = 300.0
+    max_steps: int = 0
+
+
+def pick_device(name: str) -> str:
+    """'auto' is CUDA where there is one."""
+    return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
+
+
+class _Optimizers:
+    """Muon for matrices (orthogonalised momentum), AdamW for everything else."""
+
+    def __init__(self, net: nn.Module, options: TrainOptions) -> None:
+        self.rates: list[float] = []
+        matrices: list[Tensor] = []
+        tables: list[Tensor] = []
+        rest: list[Tensor] = []
+        for name, parameter in net.named_parameters():
+            edge = any(part in name for part in ("linear", "scale_head", "log_gain"))
+            if options.optimizer == "muon" and parameter.ndim == 2 and not edge:
+                matrices.append(parameter)
+            elif "linear" in name:
+                tables.append(parameter)
+            else:
+                rest.append(parameter)
+        groups = [
+            {"params": rest, "lr": options.learning_rate, "weight_decay": 0.0},
+            {"params": tables, "lr": options.learning_rate * 0.1, "weight_decay": 0.0},
+        ]
+        self.all: list[torch.optim.Optimizer] = [torch.optim.AdamW(groups, betas=(0.9, 0.98))]
+        if matrices:
+            muon = torch.optim.Muon(
+                matrices, lr=options.matrix_rate, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"
+            )
+            self.all.append(muon)
+        for optimizer in self.all:
+            self.rates += [group["lr"] for group in optimizer.param_groups]
+
+    def step(self, factor: float) -> None:
+        """One step at a share of the peak learning rates."""
+        rates = iter(self.rates)
+        for optimizer in self.all:
+            for group in optimizer.param_groups:
+                group["lr"] = next(rates) * factor
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+
+
+def schedule(progress: float, step: int) -> float:
+    """Warm-up over 200 steps, flat to 40 % of the time, then a cosine to 1 %."""
+    warm = min(1.0, (step + 1) / 200)
+    if progress < 0.4:
+        return warm
+    return warm * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, (progress - 0.4) / 0.6))))
+
+
+def weighted_mse(x: Tensor, x_hat: Tensor) -> Tensor:
+    """(N,) weighted squared error of the planes, in squared 8-bit code values."""
+    error = ((x - x_hat) * 255).square()
+    planes = (error[:, :64], error[:, 64:80], error[:, 80:])
+    parts = [weight * p.mean((1, 2, 3)) for weight, p in zip(PLANE_WEIGHTS, planes, strict=True)]
+    return parts[0] + parts[1] + parts[2]
+
+
+class IntraTrainer:
+    """The loop, and everything that survives between runs."""
+
+    def __init__(self, options: TrainOptions, *, config: IntraConfig | None = None) -> None:
+        self.options = options
+        self.device = pick_device(options.device)
+        if options.threads:
+            torch.set_num_threads(options.threads)
+        torch.manual_seed(options.seed)
+        self.net = IntraNet(config).to(self.device)
+        self.generator = torch.Generator().manual_seed(options.seed)
+        self.run = RunState()
+        self._load_data()
+        if not options.resume:
+            self.net.start_from_covariance(self._covariance())
+        self.optimizers = _Optimizers(self.net, options)
+        self.ema = Ema(self.net, 0.999)
+        self.log = ValueLog(options.out / "train.csv")
+        self.validation_log = ValueLog(options.out / "validation.csv")
+        if options.resume:
+            self._restore()
+
+    def _load_data(self) -> None:
+        clips = list(read_shards(self.options.data, device=self.device))
+        stills = [c for c in clips if c.y.shape[0] == 1 and "@" not in c.source]
+        videos = [c for c in clips if "@" in c.source]
+        self.validation = stills[::10]
+        training = [c for number, c in enumerate(stills) if number % 10]
+        pools: list[tuple[float, list[Clip]]] = [(0.65, training), (0.35, videos)]
+        pools = [(share, pool) for share, pool in pools if pool]
+        if not pools:
+            raise MediaError(f"{self.options.data}: no training shards (*.safetensors); see `ssvc train pack`")
+        self.sampler = PictureSampler(pools, self.device, self.generator)
+
+    @torch.no_grad()
+    def _covariance(self) -> Tensor:
+        x = torch.cat([self.sampler.draw(64, 128).cpu() for _ in range(8)])
+        blocks = torch.nn.functional.pixel_unshuffle(x, 2).permute(0, 2, 3, 1).reshape(-1, 384).double()
+        return (blocks.t() @ blocks / blocks.shape[0]).to(self.device)
+
+    def _restore(self) -> None:
+        state = load_state(self.options.out)
+        self.net.load_state_dict(state["net"])  # type: ignore[arg-type]
+        values = {k: v.to(self.device) for k, v in state["ema"].items()}  # type: ignore[union-attr]
+        self.ema.values = values
+        self.run = RunState(**state["run"])  # type: ignore[arg-type]
+        if self.options.restart_schedule:
+            self.run.seconds = 0.0
+            return
+        for optimizer, values in zip(self.optimizers.all, state["optimizers"], strict=True):  # type: ignore[arg-type]
+            optimizer.load_state_dict(values)
+        self.generator.set_state(state["generator"])  # type: ignore[arg-type]
+
+    def save(self) -> None:
+        """Writes everything that the next run needs."""
+        run = {"step": self.run.step, "seconds": self.run.seconds, "history": self.run.history}
+        state: dict[str, object] = {
+            "net": self.net.state_dict(),
+            "ema": self.ema.values,
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers.all],
+            "generator": self.generator.get_state(),
+            "run": run,
+        }
+        save_state(self.options.out, state)
+
+    def loss(self, x: Tensor, q: Tensor, masks: Masks) -> tuple[Tensor, dict[str, Tensor]]:
+        """Mean over the batch of w (R + lambda D), and its parts (N,) for the log."""
+        with torch.autocast(self.device, dtype=torch.bfloat16):
+            out = self.net(x, q, masks)
+        pixels = x.shape[2] * x.shape[3] * 64
+        y_bits = gaussian_bits(out.y_symbols.float(), out.y_scale).sum((1, 2, 3)) / pixels
+        z_bits = gaussian_bits(out.z_symbols.float(), out.z_scale).sum((1, 2, 3)) / pixels
+        distortion = weighted_mse(x, out.x_hat)
+        lmbda = lambda_of(q)
+        weight = (lmbda / 0.015) ** -0.4  # relative gains count alike at every rate
+        total = (weight * (y_bits + z_bits + lmbda * distortion)).mean()
+        return total, {"y_bpp": y_bits, "z_bpp": z_bits, "mse": distortion}
+
+    def step(self, progress: float) -> dict[str, float]:
+        """One optimiser step; a batch with a non-finite loss or gradient is skipped."""
+        o = self.options
+        late = progress > 0.9
+        size = o.late_crop if late else o.crop
+        n = max(2, o.batch * o.crop**2 // size**2) if late else o.batch
+        x = self.sampler.draw(n, size)
+        q = torch.rand(n, generator=self.generator).to(self.device) * 63
+        masked = float(torch.rand((), generator=self.generator)) < o.mask_share
+        masks = random_masks(n, size, self.device, self.generator) if masked else Masks()
+        loss, parts = self.loss(x, q, masks)
+        loss.backward()
+        norm = nn.utils.clip_grad_norm_(self.net.parameters(), 10.0)
+        if torch.isfinite(norm):
+            self.optimizers.step(schedule(progress, self.run.step))
+            self.ema.update(self.net, self.run.step)
+        else:
+            for optimizer in self.optimizers.all:
+                optimizer.zero_grad(set_to_none=True)
+        self.run.step += 1
+        return {
+            "loss": float(loss.detach()),
+            "norm": float(norm),
+            "y_bpp": float(parts["y_bpp"].detach().mean()),
+            "z_bpp": float(parts["z_bpp"].detach().mean()),
+            "mse": float(parts["mse"].detach().mean()),
+        }
+
+    @torch.no_grad()
+    def validate(self) -> dict[str, float]:
+        """Estimated rate and 6:1:1 PSNR of the averaged weights on held-out stills, for six q."""
+        net = IntraNet(self.net.config).to(self.device)
+        self.ema.copy_to(net)
+        crops = [c for c in self.validation if min(c.y.shape[1:]) >= 256][:16]
+        sampler = PictureSampler([(1.0, crops)], self.device, torch.Generator().manual_seed(7))
+        x = sampler.draw(16, 256)
+        result: dict[str, float] = {"step": self.run.step, "minutes": self.run.seconds / 60}
+        total = 0.0
+        for q_index in VALIDATION_Q:
+            q = torch.full((16,), float(q_index), device=self.device)
+            with torch.autocast(self.device, dtype=torch.bfloat16):
+                out = net(x, q)
+            pixels = x.shape[2] * x.shape[3] * 64
+            y = gaussian_bits(out.y_symbols.float(), out.y_scale).sum((1, 2, 3)) / pixels
+            z = gaussian_bits(out.z_symbols.float(), out.z_scale).sum((1, 2, 3)) / pixels
+            planes = zip(split_planes(x), split_planes(out.x_hat.clamp(-0.5, 0.5)), strict=True)
+            psnr = [-10 * (a - b).square().mean((1, 2, 3)).log10() for a, b in planes]
+            result[f"bpp{q_index}"] = float((y + z).mean())
+            result[f"z{q_index}"] = float(z.mean())
+            result[f"psnr{q_index}"] = float(((6 * psnr[0] + psnr[1] + psnr[2]) / 8).mean())
+            cost = y + z + lambda_of(q) * weighted_mse(x, out.x_hat)
+            total += float(cost.log2().mean())
+        result["score"] = total / len(VALIDATION_Q)
+        return result
+
+    def train(self, progress_line: Callable[[str], None]) -> None:
+        """Trains for the minutes asked for, reporting, validating and saving on the way."""
+        o = self.options
+        horizon = 60 * (o.horizon_minutes or o.minutes)
+        start, before = time.monotonic(), self.run.seconds
+        reported = validated = start
+        sums: dict[str, float] = {}
+        n = 0
+        while time.monotonic() - start < 60 * o.minutes:
+            if o.max_steps and self.run.step >= o.max_steps:
+                break
+            values = self.step(self.run.seconds / horizon)
+            self.run.seconds = before + time.monotonic() - start
+            sums = {name: sums.get(name, 0.0) + value for name, value in values.items()}
+            n += 1
+            now = time.monotonic()
+            if now - reported > o.report_seconds:
+                row = {"step": float(self.run.step), "minutes": self.run.seconds / 60}
+                row |= {name: total / n for name, total in sums.items()}
+                row["step_ms"] = 1000 * (now - reported) / n
+                self.log.write(row)
+                progress_line(" ".join(f"{name}={value:.4g}" for name, value in row.items()))
+                sums, n, reported = {}, 0, now
+            if now - validated > o.validate_seconds:
+                self._checkpoint(progress_line)
+                validated = reported = time.monotonic()
+        self._checkpoint(progress_line)
+
+    def _checkpoint(self, progress_line: Callable[[str], None]) -> None:
+        row = self.validate()
+        self.run.history.append(row)
+        self.validation_log.write(row)
+        progress_line("validation: " + " ".join(f"{name}={value:.4g}" for name, value in row.items()))
+        self.save()
+
+
+def train(options: TrainOptions, progress_line: Callable[[str], None] = print) -> IntraTrainer:
+    """Runs `ssvc train intra`. Raises MediaError without data, ModelError without a state to resume."""
+    trainer = IntraTrainer(options)
+    trainer.train(progress_line)
+    return trainer

@@ -1,0 +1,34 @@
+"""Rates in bits, as training estimates them: float32, differentiable."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+__all__ = ["gaussian_bits", "lambda_of"]
+
+LIKELIHOOD_MIN = 1e-9
+LAMBDA_FIRST = 0.0009  # bits per pixel for one unit of squared error (0..255), at q_index 0
+LAMBDA_LAST = 0.25  # at q_index 63
+
+
+def lambda_of(q: Tensor) -> Tensor:
+    """Lagrangian of R + lambda D for a q_index: R in bits per pixel, D in squared 8-bit code values."""
+    return LAMBDA_FIRST * (LAMBDA_LAST / LAMBDA_FIRST) ** (q / 63)
+
+
+def gaussian_bits(symbols: Tensor, scale: Tensor) -> Tensor:
+    """Bits of zero-mean Gaussian symbols of unit bin width (Balle 2018, eq. 11).
+
+    symbols, scale: same or broadcastable shapes, float32. Returns bits per symbol.
+    """
+    magnitude = symbols.abs()
+    upper = torch.special.erfc((magnitude - 0.5) / (scale * math.sqrt(2)))
+    lower = torch.special.erfc((magnitude + 0.5) / (scale * math.sqrt(2)))
+    likelihood = 0.5 * (upper - lower)
+    floored = likelihood.clamp_min(LIKELIHOOD_MIN)
+    # Below the floor the value is constant; the gradient of the tail keeps pulling.
+    tail = (magnitude / scale).square() * (0.5 / math.log(2))
+    return torch.where(likelihood > LIKELIHOOD_MIN, -floored.log2(), tail + 0.0)

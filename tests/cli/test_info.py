@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from fractions import Fraction
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ssvc_codec.bitstream import SceneObject, SequenceHeader, SubstreamKind, build_packet
+from ssvc_codec.frame import VideoFormat
+from ssvc_codec.packet import Packet
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .conftest import Fakes, Result
+
+    Ssvc = Callable[..., Result]
+
+HEADER = SequenceHeader(VideoFormat(width=128, height=96), "base", bytes(range(8)))
+
+
+def key_packet(number: int) -> Packet:
+    """An I packet with one object of 5 bytes and a background of 11."""
+    data = build_packet(
+        {(SubstreamKind.BACKGROUND, 0): b"b" * 11, (SubstreamKind.OBJECT, 1): b"o" * 5},
+        q_index=30 + number,
+        sequence_header=HEADER,
+        objects=[SceneObject(track_id=1, class_id=0, score=255, x=0, y=0, width=20, height=20)],
+    )
+    return Packet(data, number, True, 1, Fraction(1, 25))
+
+
+def motion_packet(number: int) -> Packet:
+    """A P packet with 3 bytes of motion and 7 of residual."""
+    substreams: dict[tuple[int, int], bytes] = {
+        (SubstreamKind.MOTION, 0): b"m" * 3,
+        (SubstreamKind.RESIDUAL, 0): b"r" * 7,
+    }
+    data = build_packet(substreams, q_index=20, frame_number=number)
+    return Packet(data, number, False, 1, Fraction(1, 25))
+
+
+def prepare(fakes: Fakes) -> int:
+    """Five packets, one of them damaged. Returns their size in bytes."""
+    damaged = bytearray(motion_packet(3).data)
+    damaged[1] ^= 1
+    fakes.inputs = [
+        key_packet(0),
+        motion_packet(1),
+        motion_packet(2),
+        Packet(bytes(damaged), 3, False, 1, Fraction(1, 25)),
+        key_packet(4),
+    ]
+    fakes.sequence_header = HEADER.to_bytes()
+    return sum(len(packet.data) for packet in fakes.inputs)
+
+
+def test_json_says_where_every_byte_went(ssvc: Ssvc, fakes: Fakes) -> None:
+    n_bytes = prepare(fakes)
+    result = ssvc("info", "-", "--json")
+    facts = json.loads(result.stdout)
+    assert result.code == 3
+    assert facts["frames"] == {"total": 5, "I": 2, "P": 2, "damaged": 1}
+    assert facts["q_index"] == {"lowest": 20, "mean": 26.0, "highest": 34}
+    assert facts["duration_seconds"] == 0.2
+    assert facts["bitrate_kbps"] == round(n_bytes * 8 / 1000 / 0.2, 3)
+    parts = facts["bytes"]
+    assert (parts["object"], parts["background"], parts["motion"], parts["residual"]) == (10, 22, 6, 14)
+    assert parts["damaged"] == len(fakes.inputs[3].data)
+    assert sum(value for name, value in parts.items() if name != "total") == parts["total"] == n_bytes
+
+
+def test_damage_inside_a_substream_is_found(ssvc: Ssvc, fakes: Fakes) -> None:
+    packet = key_packet(0)
+    fakes.inputs = [key_packet(0), Packet(packet.data[:-1] + b"?", 1, True, 1, Fraction(1, 25))]
+    result = ssvc("info", "-", "--json")
+    assert (result.code, json.loads(result.stdout)["frames"]["damaged"]) == (3, 1)
+    assert "1 of 2 packets are damaged: substream kind 1 group 1" in result.stderr
+
+
+def test_json_describes_video_and_header(ssvc: Ssvc, fakes: Fakes) -> None:
+    prepare(fakes)
+    facts = json.loads(ssvc("info", "-", "--json").stdout)
+    assert {"width": 128, "height": 96, "bit_depth": 8, "average_rate": "25/1"}.items() <= facts["video"].items()
+    assert facts["sequence_header"]["model"] == "base"
+    assert facts["sequence_header"]["weights_hash"] == "0001020304050607"
+    assert "frame_list" not in facts
+
+
+def test_every_frame_is_listed_on_request(ssvc: Ssvc, fakes: Fakes) -> None:
+    prepare(fakes)
+    rows = json.loads(ssvc("info", "-", "--json", "--frames").stdout)["frame_list"]
+    assert [row["type"] for row in rows] == ["I", "P", "P", None, "I"]
+    assert rows[0]["n_payload_bytes"] == {"BACKGROUND": 11, "OBJECT 1": 5}
+    assert rows[4]["time_seconds"] == 0.16
+
+
+def test_the_text_has_the_same_numbers(ssvc: Ssvc, fakes: Fakes) -> None:
+    prepare(fakes)
+    text = ssvc("info", "-", "--frames").stdout
+    assert "SSV1, 128x96, 8 bits, 25 fps" in text
+    assert "Frames: 5 (2 I, 2 P, 1 damaged)" in text
+    assert "I q 30" in text
+
+
+def test_a_damaged_header_is_taken_from_the_first_key_frame(ssvc: Ssvc, fakes: Fakes) -> None:
+    prepare(fakes)
+    fakes.sequence_header = b"SSV1 damaged"
+    assert json.loads(ssvc("info", "-", "--json").stdout)["sequence_header"]["model"] == "base"
+
+
+def test_a_stream_without_frames_is_an_error(ssvc: Ssvc, fakes: Fakes) -> None:
+    result = ssvc("info", "-")
+    assert (result.code, result.stdout, result.stderr) == (1, "", "ssvc: error: -: no video frames\n")
+
+
+def test_info_loads_no_torch(repository: Path) -> None:
+    code = (
+        "import sys\nfrom ssvc_codec.cli.main import run\n"
+        f"code = run(['info', {str(repository / 'README.md')!r}])\n"
+        "print(code, 'torch' in sys.modules)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "1 False"
+
+
+def test_the_fields_of_the_json_are_the_documented_ones(ssvc: Ssvc, fakes: Fakes) -> None:
+    prepare(fakes)
+    documented = import_module("ssvc_codec.cli.info").__doc__ or ""
+    facts = json.loads(ssvc("info", "-", "--json", "--frames").stdout)
+    assert [line.split()[0] for line in documented.splitlines() if line.startswith("    ") and line[4] != " "] == list(
+        facts
+    )
+    for group in ("video", "sequence_header", "q_index", "bytes", "frames"):
+        assert [name for name in facts[group] if name not in documented] == []
