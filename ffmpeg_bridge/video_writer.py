@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -121,8 +122,9 @@ class VideoWriter:
     ) -> VideoStream:
         formats = _formats_of(encoder)
         container = self._container.format.name
-        is_constant_rate = container in ("yuv4mpegpipe", "avi", "image2")
-        self._time_base = 1 / rate if is_constant_rate else time_base
+        self._counts_frames = container in ("yuv4mpegpipe", "avi", "image2")
+        self._n_frames = 0
+        self._time_base = 1 / rate if self._counts_frames else time_base
         try:
             added = self._container.add_stream(encoder, rate=rate)
         except (ValueError, FFmpegError) as error:
@@ -142,17 +144,9 @@ class VideoWriter:
         context.options = {**({} if location == "unspecified" else {"chroma_sample_location": location}), **options}
         stream.metadata.update(self._source.video_metadata)
         stream.disposition = self._source.video_disposition or 1  # pyright: ignore[reportAttributeAccessIssue]
-        if self._format.rotation:
-            self._rotate(stream)
+        if degrees := self._format.rotation:
+            stream.set_display_rotation(degrees if degrees <= 180 else degrees - 360)
         return stream
-
-    def _rotate(self, stream: VideoStream) -> None:
-        setter = getattr(stream, "set_display_rotation", None)
-        if setter is None:
-            self.notes.append("rotation is left out: this version of PyAV cannot write it")
-            return
-        degrees = self._format.rotation
-        setter(degrees if degrees <= 180 else degrees - 360)
 
     def _add_others(self) -> CopyPlan:
         is_matroska = "matroska" in self._container.format.name
@@ -179,11 +173,23 @@ class VideoWriter:
         if frame.pts < 0 and self._source.is_trimmed:
             return
         with self._aborting():
-            picture = to_av(frame)
+            picture = to_av(self._even(frame) if self._counts_frames else frame)
             self._is_started = True
             for packet in self._stream.encode(picture):
                 self._container.mux(packet)
             self._copy_others(frame.pts * frame.time_base)
+
+    def _even(self, frame: Frame) -> Frame:
+        """The frame at its place in a container of one frame rate."""
+        seconds = (frame.pts or 0) * frame.time_base
+        if self._n_frames == 0:
+            self._first_seconds = seconds
+        drift = abs(seconds - self._first_seconds - self._n_frames * self._time_base)
+        note = f"{self.name} has one frame rate: its times differ from the source's"
+        if drift > self._time_base / 2 and note not in self.notes:
+            self.notes.append(note)
+        self._n_frames += 1
+        return replace(frame, pts=self._n_frames - 1, duration=1, time_base=self._time_base)
 
     def _copy_others(self, before: Fraction | None) -> None:
         for packet in self._source.take_packets(before=before):

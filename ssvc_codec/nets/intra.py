@@ -18,6 +18,7 @@ from .scale_head import SCALE_MIN, SCALE_STEP, ScaleHead
 
 __all__ = ["IntraConfig", "IntraNet", "IntraOutput", "Masks", "merge_planes", "split_planes"]
 
+ANCHOR_RUN = 96  # channels
 PLANE_CHANNELS = 96  # 64 luma + 16 + 16 chroma samples of an 8x8 block
 
 
@@ -27,7 +28,7 @@ class IntraConfig:
 
     width8: int = 128  # channels at 1/8
     width16: int = 192  # channels at 1/16
-    n_y: int = 192
+    n_y: int = 384  # as many as a 16x16 block has samples: nothing is lost before quantisation
     n_z: int = 32
     analysis8: int = 3  # blocks
     analysis16: int = 2
@@ -188,12 +189,11 @@ class IntraNet(nn.Module):
         self.z_scale = GainTable(c.n_z)  # standard deviation of z in quantiser steps
 
     def anchor_mask(self, height: int, width: int, device: torch.device) -> Tensor:
-        """(C_y, H, W) bool: the first half of the checkerboard; it alternates with the channel half."""
+        """(C_y, H, W) bool: the first half of the checkerboard; it alternates every ANCHOR_RUN channels."""
         rows = torch.arange(height, device=device)[:, None]
         columns = torch.arange(width, device=device)[None, :]
-        even = (rows + columns) % 2 == 0
-        half = self.config.n_y // 2
-        return torch.cat([even.expand(half, -1, -1), ~even.expand(self.config.n_y - half, -1, -1)])
+        channels = torch.arange(self.config.n_y, device=device)[:, None, None] // ANCHOR_RUN
+        return (rows + columns + channels) % 2 == 0
 
     def forward(self, x: Tensor, q: Tensor, masks: Masks = Masks()) -> IntraOutput:  # noqa: B008
         """One training pass with additive noise for the rate and rounding for the picture.

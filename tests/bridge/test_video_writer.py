@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -111,3 +112,13 @@ def test_names_without_a_known_container_are_refused(tmp_path: Path) -> None:
     with pytest.raises(MediaError, match="no container is known"):
         _write(tmp_path / "a.nonsense", _frames(VideoFormat(64, 48)))
     assert list(Path(tmp_path).iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["a.avi", "a.y4m"])
+def test_containers_of_one_rate_take_uneven_times_with_a_note(tmp_path: Path, name: str) -> None:
+    frames = [replace(frame, pts=1000 + index**3) for index, frame in enumerate(_frames(VideoFormat(64, 48)))]
+    notes = _write(tmp_path / name, frames)
+    assert len(notes) == 1
+    assert "one frame rate" in notes[0]
+    with open_video(tmp_path / name) as reader:
+        assert len(list(reader)) == len(frames)
