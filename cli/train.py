@@ -58,6 +58,7 @@ def intra(
     minutes: Annotated[float, typer.Option(min=0, help="How long to train now.")] = 60,
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="State and logs of the run.")] = Path("runs/intra"),
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the state in OUT.")] = False,
+    init: Annotated[str, typer.Option(metavar="MODEL", help="Start from the weights of a model.")] = "",
     restart_schedule: Annotated[
         bool, typer.Option("--restart-schedule", help="With --resume: start the learning rate anew.")
     ] = False,
@@ -66,8 +67,8 @@ def intra(
     ] = 0,
     batch: Annotated[int, typer.Option(min=2, help="Crops of a step.")] = 8,
     crop: Annotated[int, typer.Option(min=64, help="Side of a crop in luma samples.")] = 128,
-    learning_rate: Annotated[float, typer.Option(help="Peak learning rate of AdamW.")] = 1e-3,
-    optimizer: Annotated[Literal["muon", "adamw"], typer.Option(help="What moves the matrices.")] = "muon",
+    learning_rate: Annotated[float, typer.Option(help="Peak learning rate of AdamW.")] = 1.5e-3,
+    optimizer: Annotated[Literal["muon", "adamw"], typer.Option(help="What moves the matrices.")] = "adamw",
     seed: Annotated[int, typer.Option(help="Of every random number.")] = 1,
     threads: Threads = 0,
     device: Device = "auto",
@@ -83,6 +84,7 @@ def intra(
         minutes=minutes,
         horizon_minutes=horizon_minutes,
         resume=resume,
+        init=init,
         restart_schedule=restart_schedule,
         device=device,
         threads=threads,

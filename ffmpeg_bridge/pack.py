@@ -8,8 +8,11 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.video.frame import VideoFrame
 
+from ffmpeg_bridge.planes import read_planes
 from ssvc_codec.errors import MediaError
+from ssvc_codec.frame import VideoFormat
 from ssvc_codec.training.shards import ShardWriter
 
 __all__ = ["pack_folder"]
@@ -19,16 +22,13 @@ CLIPS = {".mp4", ".mkv", ".mov", ".webm", ".y4m", ".avi"}
 Planes = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
-def _planes(frame: av.VideoFrame) -> Planes:
-    if frame.format.name not in ("yuv420p", "yuvj420p"):
-        frame = frame.reformat(format="yuv420p")
-    planes = []
-    for index, plane in enumerate(frame.planes):
-        rows = np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)
-        halves = (frame.height // 2, frame.width // 2)
-        height, width = (2 * halves[0], 2 * halves[1]) if index == 0 else halves
-        planes.append(np.ascontiguousarray(rows[:height, :width]))
-    return planes[0], planes[1], planes[2]
+def _planes(picture: VideoFrame) -> Planes:
+    """Planes of the largest even size, 8 bit."""
+    if picture.format.name not in ("yuv420p", "yuvj420p"):
+        picture = picture.reformat(format="yuv420p")
+    height, width = picture.height // 2, picture.width // 2
+    y, u, v = read_planes(picture, VideoFormat(picture.width, picture.height))
+    return y[: 2 * height, : 2 * width], u[:height, :width], v[:height, :width]
 
 
 def _decode(path: Path) -> Iterator[Planes]:

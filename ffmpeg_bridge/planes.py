@@ -17,13 +17,13 @@ from ssvc_codec.frame import Color, Frame, VideoFormat
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
 
-__all__ = ["PixelConverter", "from_av", "to_av"]
+__all__ = ["PixelConverter", "from_av", "read_planes", "to_av"]
 
 _DIRECT = {"yuv420p": 8, "yuvj420p": 8, "yuv420p10le": 10}
 _BT709, _SMPTE170M = 1, 6
 
 
-def _read_planes(picture: VideoFrame, video: VideoFormat) -> list[np.ndarray]:
+def read_planes(picture: VideoFrame, video: VideoFormat) -> list[np.ndarray]:
     """Copies of the three planes without the padding at the end of each line."""
     planes: list[np.ndarray] = []
     for index, plane in enumerate(picture.planes[:3]):
@@ -62,7 +62,7 @@ class PixelConverter:
             )
         if self._reformatter is not None or picture.format.name != self._name:
             picture = self._reformat(picture)
-        y, u, v = _read_planes(picture, self.format)
+        y, u, v = read_planes(picture, self.format)
         return Frame(y, u, v, self.format, pts=pts, duration=duration, time_base=time_base)
 
     def _reformat(self, picture: VideoFrame) -> VideoFrame:
@@ -95,7 +95,7 @@ def _converted_color(picture: VideoFrame, color: Color) -> Color:
 
 def from_av(picture: VideoFrame, video: VideoFormat, *, pts: int | None = None) -> Frame:
     """A picture that is planar 4:2:0 already."""
-    y, u, v = _read_planes(picture, video)
+    y, u, v = read_planes(picture, video)
     return Frame(y, u, v, video, pts=pts)
 
 

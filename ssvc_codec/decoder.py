@@ -74,9 +74,7 @@ class Decoder:
     def symbols(self, data: bytes) -> dict[int, GroupSymbols]:
         """Every coded symbol of an I packet by group: what all decoders must agree on."""
         parsed = parse_packet(data)
-        intra, _, _, symbols = self._symbols(parsed)
-        del intra
-        return symbols
+        return self._symbols(parsed)[3]
 
     def _open(self, header: SequenceHeader) -> None:
         if self._intra is None or self._header is None or self._header.weights_hash != header.weights_hash:
@@ -90,7 +88,8 @@ class Decoder:
         if parsed.header.frame_type is not FrameType.I:
             raise BitstreamError("this version of ssvc decodes I frames; the packet is a P frame (bitstream.md 3.1)")
         self._open(cast(SequenceHeader, parsed.sequence_header))
-        assert self._intra is not None and self._header is not None
+        assert self._intra is not None
+        assert self._header is not None
         video = self._header.format
         groups = group_map(parsed.objects, width=video.width, height=video.height)
         n_groups = int(groups.max()) + 1

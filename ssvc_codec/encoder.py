@@ -103,7 +103,7 @@ class Encoder:
         offsets[: len(q_offsets)] = q_offsets[: len(offsets)]
         q = np.clip(self.q_index + offsets, 0, MAX_CRF)[groups]
         strings = self._intra.encode(frame, q, groups)
-        substreams = {
+        substreams: dict[tuple[int, int], bytes] = {
             (SubstreamKind.OBJECT if group else SubstreamKind.BACKGROUND, group): data
             for group, data in strings.items()
         }

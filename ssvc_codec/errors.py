@@ -1,14 +1,14 @@
 """Every error that ssvc raises on purpose, split by whose fault it is.
 
-    Exception
-    ├── SsvcError                  base of all below
-    │   ├── BitstreamError         the bytes break a rule of docs/bitstream.md
-    │   │   ├── TruncatedError     the bytes end before the syntax does
-    │   │   └── ChecksumError      a CRC does not match
-    │   ├── LimitError             valid, but above a limit (pixels, objects, bytes)
-    │   ├── MediaError             the world: a file that is no video, a full disk, a closed pipe
-    │   └── ModelError             weights that are missing, damaged or not those the stream names
-    └── ValueError                 the caller: an argument out of range (Python's own)
+Exception
+├── SsvcError                  base of all below
+│   ├── BitstreamError         the bytes break a rule of docs/bitstream.md
+│   │   ├── TruncatedError     the bytes end before the syntax does
+│   │   └── ChecksumError      a CRC does not match
+│   ├── LimitError             valid, but above a limit (pixels, objects, bytes)
+│   ├── MediaError             the world: a file that is no video, a full disk, a closed pipe
+│   └── ModelError             weights that are missing, damaged or not those the stream names
+└── ValueError                 the caller: an argument out of range (Python's own)
 """
 
 __all__ = [

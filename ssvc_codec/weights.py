@@ -11,7 +11,6 @@ import json
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -78,7 +77,6 @@ def find_model(name: str) -> Path:
     return folder
 
 
-@lru_cache(maxsize=4)
 def load_model(name: str, fingerprint: bytes | None = None) -> Model:
     """Reads a model and checks that it is the one asked for.
 

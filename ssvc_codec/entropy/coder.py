@@ -1,14 +1,15 @@
 """Strings: all symbols of one substream under one asymmetric numeral system coder.
 
-The order of symbols and the byte layout are docs/bitstream.md, section 8.
+The order of symbols and the byte layout are docs/bitstream.md, section 5.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
 
 import numpy as np
-from constriction import stream
 from numpy.typing import NDArray
 
 from ..errors import BitstreamError, ModelError
@@ -16,6 +17,7 @@ from .tables import PRECISION
 
 __all__ = ["StringDecoder", "SymbolCoder"]
 
+stream: Any = import_module("constriction").stream  # an extension module without type stubs
 AnsCoder = stream.stack.AnsCoder
 ESCAPE_MODEL = stream.model.Uniform(2**16)
 SYMBOL_LIMIT = 2**15 - 1  # largest magnitude that an escape can carry
@@ -31,7 +33,7 @@ class SymbolCoder:
         """
         for number, table in enumerate(tables):
             if table.size < 2 or table.size % 2 or int(table.sum()) != 2**PRECISION or int(table.min()) < 1:
-                raise ModelError(f"probability table {number} is no valid table (docs/bitstream.md, section 8)")
+                raise ModelError(f"probability table {number} is no valid table (docs/bitstream.md, section 5.3)")
         self.reach = np.array([table.size // 2 - 1 for table in tables], dtype=np.int32)
         # With perfect=False a Categorical gives every symbol 1 and shares out the rest in
         # proportion; frequencies less one are that rest, so the integers come out exactly.
@@ -49,7 +51,7 @@ class SymbolCoder:
         data = coder.get_compressed().astype("<u4").tobytes()
         return data.rstrip(b"\0")
 
-    def _push(self, coder: AnsCoder, symbols: NDArray[np.int32], indexes: NDArray[np.uint8]) -> None:
+    def _push(self, coder: Any, symbols: NDArray[np.int32], indexes: NDArray[np.uint8]) -> None:
         order, counts = _by_table(indexes)
         ordered = symbols[order].astype(np.int32)
         reach = np.repeat(self.reach, counts)[counts[0] :]
@@ -78,11 +80,11 @@ class StringDecoder:
 
     def __init__(self, coder: SymbolCoder, data: bytes) -> None:
         self._coder = coder
-        self._ans: AnsCoder | None = None
+        self._ans: Any = None
         if data:
             words = np.frombuffer(data + b"\0" * (-len(data) % 4), dtype="<u4").astype(np.uint32)
             if words[-1] == 0:
-                raise BitstreamError("entropy-coded string ends in a zero byte (docs/bitstream.md, section 8)")
+                raise BitstreamError("entropy-coded string ends in a zero byte (docs/bitstream.md, section 5.2)")
             self._ans = AnsCoder(words)
 
     def read(self, indexes: NDArray[np.uint8]) -> NDArray[np.int32]:
@@ -110,7 +112,9 @@ class StringDecoder:
     def finish(self) -> None:
         """Raises BitstreamError unless every bit of the string was used."""
         if self._ans is not None and not self._ans.is_empty():
-            raise BitstreamError("entropy-coded string does not end where its symbols do (docs/bitstream.md, section 8)")
+            raise BitstreamError(
+                "entropy-coded string does not end where its symbols do (docs/bitstream.md, section 5.2)"
+            )
 
 
 def _by_table(indexes: NDArray[np.uint8]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:

@@ -1,6 +1,6 @@
 """The integer scale head: hyper-latents to table indexes, the same on every machine.
 
-Docs/bitstream.md, section 9. Every product and sum is an integer below 2**24, so
+Docs/bitstream.md, section 5.4. Every product and sum is an integer below 2**24, so
 float32 matrix products are exact in whatever order they are summed.
 """
 
@@ -24,19 +24,21 @@ EXACT_LIMIT = 2**23.5
 class IntegerScaleHead:
     """Table indexes of z and of y, from integers only."""
 
-    def __init__(self, tensors: Mapping[str, NDArray[np.int32]]) -> None:
-        """tensors: the names of docs/bitstream.md, section 9. Raises ModelError where sums could be inexact."""
+    def __init__(self, tensors: Mapping[str, NDArray[np.generic]]) -> None:
+        """tensors: the names of docs/bitstream.md, section 5.4. Raises ModelError where sums could be inexact."""
         try:
             self.z_index = tensors["z_index"].astype(np.uint8)  # (64, C_z)
             self._dequant = tensors["dequant"].astype(np.int64)  # (64, C_z)
-            self._weights = [tensors[f"weight{k}"].astype(np.float32).T.copy() for k in (1, 2, 3)]
+            self._weights: list[NDArray[np.floating]] = [
+                tensors[f"weight{k}"].astype(np.float32).T.copy() for k in (1, 2, 3)
+            ]
             self._biases = [tensors[f"bias{k}"].astype(np.float32) for k in (1, 2, 3)]
         except KeyError as error:
             raise ModelError(f"the model has no integer tensor {error}") from error
         for number, (weight, bias) in enumerate(zip(self._weights, self._biases, strict=True)):
             bound = np.abs(weight).sum(0) * ACTIVATION_LIMIT + np.abs(bias).max(0, initial=0)
             if float(bound.max()) >= EXACT_LIMIT:
-                raise ModelError(f"scale head layer {number + 1} can exceed 2**23.5 (docs/bitstream.md, section 9)")
+                raise ModelError(f"scale head layer {number + 1} can exceed 2**23.5 (docs/bitstream.md, section 5.4)")
         self.n_z = self.z_index.shape[1]
         self.n_columns = self._weights[2].shape[1]
 

@@ -22,7 +22,7 @@ def scale_of_index(index: int) -> float:
 
 
 def gaussian_tables() -> list[NDArray[np.uint32]]:
-    """Frequencies of every table (docs/bitstream.md, section 8).
+    """Frequencies of every table (docs/bitstream.md, section 5.3).
 
     Table t covers 0, -1, 1, -2, .. K_t and, last, the escape symbol: (2 K_t + 2,)
     uint32, all at least 1, adding up to 2**24. Frequencies are those of a

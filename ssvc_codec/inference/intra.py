@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -20,8 +20,8 @@ from ..nets.intra import IntraConfig, IntraNet, Masks
 from ..nets.masking import BorderMask
 from ..weights import Model
 from .device import fast_dtype, pick_device
-from .quantiser import SYMBOL_LIMIT, Quantiser
 from .planes import frame_to_tensor, tensor_to_planes
+from .quantiser import SYMBOL_LIMIT, Quantiser
 
 __all__ = ["GroupSymbols", "IntraCoder"]
 
@@ -47,7 +47,7 @@ class IntraCoder:
         Raises ModelError where the integer head does not give its known answer here.
         """
         self.device = pick_device(device)
-        self.head = IntegerScaleHead({k: np.asarray(v) for k, v in model.group("intra.head").items()})
+        self.head = IntegerScaleHead(model.group("intra.head"))
         known = model.config.get("known_answer", {})
         if not isinstance(known, Mapping) or known.get("intra") != self.head.known_answer():
             raise ModelError(f"model {model.name}: the integer scale head fails its known-answer test on this machine")
@@ -57,7 +57,7 @@ class IntraCoder:
         self.net = _load_net(model).to(self.device)
         self.dtype = fast_dtype(self.device) if reduced_precision else torch.float32
         _reduce(self.net, self.dtype)
-        self.seconds: Counter[str] = Counter()  # time by phase since the start
+        self.seconds: defaultdict[str, float] = defaultdict(float)  # time by phase since the start
 
     @contextmanager
     def _phase(self, name: str) -> Iterator[None]:
@@ -97,10 +97,7 @@ class IntraCoder:
             mean_b = self.net.means.others(features, half, masks) * gain
             symbols = torch.where(anchors, symbols_a, self._quantiser(steps - mean_b, index))
             y_rows = _y_rows(symbols)
-        return {
-            int(group): GroupSymbols(z_rows[rows], y_rows[rows])
-            for group, rows in _rows_by_group(groups)
-        }
+        return {int(group): GroupSymbols(z_rows[rows], y_rows[rows]) for group, rows in _rows_by_group(groups)}
 
     def write(self, symbols: GroupSymbols, q: NDArray[np.integer]) -> bytes:
         """The string of one group. q: (n,) q_index of its cells."""
@@ -205,8 +202,8 @@ def _tables(model: Model) -> list[NDArray[np.uint32]]:
     group = model.group("tables")
     if "sizes" not in group or "frequencies" not in group:
         raise ModelError(f"model {model.name}: no probability tables")
-    ends = np.cumsum(group["sizes"])
-    return np.split(np.asarray(group["frequencies"], dtype=np.uint32), ends[:-1])
+    ends = np.cumsum(group["sizes"].astype(np.int64))
+    return np.split(group["frequencies"].astype(np.uint32), ends[:-1].tolist())
 
 
 def _load_net(model: Model) -> IntraNet:
@@ -219,7 +216,13 @@ def _load_net(model: Model) -> IntraNet:
         raise ModelError(f"model {model.name}: weights do not fit its config: {error}") from error
     if unexpected or any(not name.startswith("scale_head.") for name in missing):
         raise ModelError(f"model {model.name}: weights do not fit its config: {missing + unexpected}")
-    return net.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+    return (
+        net.eval()
+        .requires_grad_(False)
+        .to(  # pyright: ignore[reportCallIssue]
+            memory_format=torch.channels_last
+        )
+    )
 
 
 def _reduce(net: IntraNet, dtype: torch.dtype) -> None:

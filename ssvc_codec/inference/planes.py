@@ -43,6 +43,7 @@ def tensor_to_planes(x: Tensor, video: VideoFormat) -> tuple[Plane, Plane, Plane
     peak = 2**video.bit_depth - 1
     samples = x.add(0.5).mul_(peak).add_(0.5).clamp_(0, peak)
     integers = samples.to(torch.uint8 if video.bit_depth == 8 else torch.int16)
-    y, u, v = (plane[0, 0].cpu().numpy().view(video.dtype) for plane in split_planes(integers))
+    planes = [plane[0, 0].cpu().numpy() for plane in split_planes(integers)]
+    y, u, v = planes if video.bit_depth == 8 else [plane.view(np.uint16) for plane in planes]
     half = (video.chroma_height, video.chroma_width)
     return y[: video.height, : video.width], u[: half[0], : half[1]], v[: half[0], : half[1]]

@@ -1,7 +1,7 @@
 """Building blocks of every network: pointwise products, masked depthwise blocks, gains.
 
 Only the 3x3 depthwise convolution mixes neighbouring positions, and it asks a
-mask which of them belong to the same group (docs/bitstream.md, section 6).
+mask which of them belong to the same group (docs/bitstream.md, section 4).
 """
 
 from __future__ import annotations
@@ -54,6 +54,7 @@ class Pointwise(nn.Module):
         nn.init.normal_(self.weight, std=scale / math.sqrt(n_in))
 
     def forward(self, x: Tensor) -> Tensor:
+        """x: (N, C_in, H, W). Returns (N, C_out, H, W)."""
         return _pointwise(x, self.weight, self.bias)
 
 

@@ -51,9 +51,9 @@ class IntraOutput(NamedTuple):
     """What training needs of one pass."""
 
     x_hat: Tensor  # (N, 96, H/8, W/8)
-    y_symbols: Tensor  # (N, C_y, H/16, W/16) residual in quantiser steps, with noise
+    y_residual: Tensor  # (N, C_y, H/16, W/16) latents less their means, in quantiser steps, not rounded
     y_scale: Tensor  # (N, C_y, H/16, W/16) standard deviation in quantiser steps
-    z_symbols: Tensor  # (N, C_z, H/32, W/32) in quantiser steps, with noise
+    z_residual: Tensor  # (N, C_z, H/32, W/32) in quantiser steps, not rounded
     z_scale: Tensor  # (N, C_z, 1, 1)
 
 
@@ -196,7 +196,7 @@ class IntraNet(nn.Module):
         return (rows + columns + channels) % 2 == 0
 
     def forward(self, x: Tensor, q: Tensor, masks: Masks = Masks()) -> IntraOutput:  # noqa: B008
-        """One training pass with additive noise for the rate and rounding for the picture.
+        """One training pass; what is rounded passes its gradient straight through.
 
         x: (N, 96, H/8, W/8) in -0.5..0.5; q: (N,) q_index, may be fractional.
         """
@@ -206,7 +206,6 @@ class IntraNet(nn.Module):
         z_gain = self.z_gain(q)
         z = self.hyper_analysis(steps, masks) * z_gain
         z_symbols = round_ste(z)
-        z_noisy = z + torch.rand_like(z) - 0.5
         index = self.scale_head(z_symbols, 1 / z_gain, q)
         y_scale = SCALE_MIN * torch.exp(index * SCALE_STEP)
         features = self.means.features(z_symbols / z_gain, q, masks)
@@ -217,8 +216,7 @@ class IntraNet(nn.Module):
         mean = torch.where(anchors, mean_a, mean_b)
         y_hat = (round_ste(steps - mean) + mean) / gain
         x_hat = self.synthesis(y_hat, q, masks)
-        noise = torch.rand_like(y) - 0.5
-        return IntraOutput(x_hat, steps - mean + noise, y_scale, z_noisy, self.z_scale(q))
+        return IntraOutput(x_hat, steps - mean, y_scale, z, self.z_scale(q))
 
     @torch.no_grad()
     def start_from_covariance(self, covariance: Tensor) -> None:

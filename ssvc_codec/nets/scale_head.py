@@ -1,12 +1,13 @@
 """The integer scale head as it is trained: exact integer arithmetic, straight-through gradients.
 
-What it computes in a stream is docs/bitstream.md, section 9; the run-time form
+What it computes in a stream is docs/bitstream.md, section 5.4; the run-time form
 (`ssvc_codec.entropy.scale_head`) uses the integers that `export` gives.
 """
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -33,13 +34,13 @@ class _ClampSte(torch.autograd.Function):
     """Clamps; a gradient that would push further outside is dropped."""
 
     @staticmethod
-    def forward(ctx, x: Tensor, low: float, high: float) -> Tensor:  # type: ignore[override]
+    def forward(ctx: Any, x: Tensor, low: float, high: float) -> Tensor:  # type: ignore[override]
         ctx.save_for_backward(x)
         ctx.low, ctx.high = low, high
         return x.clamp(low, high)
 
     @staticmethod
-    def backward(ctx, grad: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
         (x,) = ctx.saved_tensors
         blocked = ((x < ctx.low) & (grad > 0)) | ((x > ctx.high) & (grad < 0))
         return torch.where(blocked, 0.0, grad), None, None
@@ -103,7 +104,7 @@ class ScaleHead(nn.Module):
 
     @torch.no_grad()
     def export(self, dequant_table: Tensor) -> dict[str, Tensor]:
-        """Integers of docs/bitstream.md, section 9, by name.
+        """Integers of docs/bitstream.md, section 5.4, by name.
 
         dequant_table: (64, C_z) units of z per symbol.
         """

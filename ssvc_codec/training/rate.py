@@ -7,8 +7,9 @@ import math
 import torch
 from torch import Tensor
 
-__all__ = ["gaussian_bits", "lambda_of"]
+__all__ = ["PLANE_WEIGHTS", "coded_bits", "gaussian_bits", "lambda_of"]
 
+PLANE_WEIGHTS = (0.75, 0.5, 0.5)  # of the squared errors of Y, U and V: near the gradient of 6:1:1 PSNR
 LIKELIHOOD_MIN = 1e-9
 LAMBDA_FIRST = 0.0009  # bits per pixel for one unit of squared error (0..255), at q_index 0
 LAMBDA_LAST = 0.25  # at q_index 63
@@ -32,3 +33,16 @@ def gaussian_bits(symbols: Tensor, scale: Tensor) -> Tensor:
     # Below the floor the value is constant; the gradient of the tail keeps pulling.
     tail = (magnitude / scale).square() * (0.5 / math.log(2))
     return torch.where(likelihood > LIKELIHOOD_MIN, -floored.log2(), tail + 0.0)
+
+
+def coded_bits(residual: Tensor, scale: Tensor) -> Tensor:
+    """Bits of the symbols that rounding gives, with gradients that training can use.
+
+    The value, and the gradient of the scales, are those of the rounded symbols. The
+    gradient of the residuals is that of additive noise (Balle 2017). With noise for both,
+    a latent that is always 0 seems to cost 0.16 bits, and scales and hyper-latents are
+    tuned for a cost that no stream has: measured, 0.23 bits per pixel at every rate.
+    """
+    rounded = gaussian_bits(torch.round(residual).detach(), scale)
+    noisy = gaussian_bits(residual + torch.rand_like(residual) - 0.5, scale.detach())
+    return rounded + noisy - noisy.detach()

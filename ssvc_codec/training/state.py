@@ -29,7 +29,9 @@ class Ema:
     def update(self, net: nn.Module, step: int) -> None:
         """One step; the decay warms up so that the start is forgotten."""
         weight = 1 - min(self.decay, (1 + step) / (10 + step))
-        torch._foreach_lerp_(list(self.values.values()), list(net.parameters()), weight)
+        torch._foreach_lerp_(  # pyright: ignore[reportPrivateImportUsage]
+            list(self.values.values()), list(net.parameters()), weight
+        )
 
     def copy_to(self, net: nn.Module) -> None:
         """Overwrites the parameters of `net`."""

@@ -32,12 +32,15 @@ def by_the_specification(tensors: dict[str, np.ndarray], z: np.ndarray, q: int) 
         bias = tensors[f"bias{number}"]
         row = bias if bias.ndim == 1 else bias[q]
         weight = tensors[f"weight{number}"].tolist()
-        return [(sum(w * v for w, v in zip(ws, a)) + int(b)) >> shift for ws, b in zip(weight, row)]
+        return [
+            (sum(w * v for w, v in zip(ws, a, strict=True)) + int(b)) >> shift
+            for ws, b in zip(weight, row, strict=True)
+        ]
 
     def leaky(values: list[int]) -> list[int]:
         return [max(-127, min(127, v if v >= 0 else v >> 3)) for v in values]
 
-    a = [max(-127, min(127, (int(s) * int(d) + 128) >> 8)) for s, d in zip(z, tensors["dequant"][q])]
+    a = [max(-127, min(127, (int(s) * int(d) + 128) >> 8)) for s, d in zip(z, tensors["dequant"][q], strict=True)]
     a = leaky(layer(a, 1, 8))
     a = leaky(layer(a, 2, 8))
     return [max(0, min(63, v)) for v in layer(a, 3, 10)]
@@ -50,7 +53,7 @@ def test_the_run_time_head_follows_the_specification(seed: int) -> None:
     random = np.random.default_rng(seed)
     z = random.integers(-40, 41, (50, 8)).astype(np.int32)
     q = random.integers(0, 64, 50)
-    expected = [by_the_specification(tensors, row, int(level)) for row, level in zip(z, q)]
+    expected = [by_the_specification(tensors, row, int(level)) for row, level in zip(z, q, strict=True)]
     np.testing.assert_array_equal(head.y_indexes(z, q), expected)
 
 

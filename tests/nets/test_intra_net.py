@@ -6,9 +6,7 @@ import torch
 from ssvc_codec.nets.blocks import GainTable
 from ssvc_codec.nets.intra import IntraConfig, IntraNet, merge_planes, split_planes
 
-SMALL = IntraConfig(
-    width8=16, width16=24, n_y=24, n_z=4, analysis8=1, analysis16=1, synthesis16=1, synthesis8=1
-)
+SMALL = IntraConfig(width8=16, width16=24, n_y=24, n_z=4, analysis8=1, analysis16=1, synthesis16=1, synthesis8=1)
 
 
 def test_planes_come_back_from_the_merged_tensor() -> None:
@@ -49,8 +47,8 @@ def test_shapes_follow_the_picture(size: tuple[int, int]) -> None:
     x = torch.randn(2, 96, height, width) * 0.2
     out = IntraNet(SMALL)(x, torch.tensor([3.0, 60.0]))
     assert out.x_hat.shape == x.shape
-    assert out.y_symbols.shape == out.y_scale.shape == (2, 24, height // 2, width // 2)
-    assert out.z_symbols.shape == (2, 4, height // 4, width // 4)
+    assert out.y_residual.shape == out.y_scale.shape == (2, 24, height // 2, width // 2)
+    assert out.z_residual.shape == (2, 4, height // 4, width // 4)
 
 
 def test_principal_components_make_the_untrained_codec_reconstruct() -> None:
