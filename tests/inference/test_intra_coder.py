@@ -232,3 +232,9 @@ def test_a_frame_of_another_format_is_refused() -> None:
 def test_a_picture_above_the_limits_is_refused() -> None:
     with pytest.raises(LimitError):
         Encoder(VideoFormat(16386, 16386), time_base=Fraction(1, 25))
+
+
+def test_a_p_frame_is_refused_by_a_model_without_inter_networks() -> None:
+    data = build_packet({(SubstreamKind.MOTION, 0): b"", (SubstreamKind.RESIDUAL, 0): b""}, q_index=30, frame_number=1)
+    with pytest.raises(BitstreamError, match="P frame"):
+        Decoder(device="cpu").send(Packet(data, 1, False))
