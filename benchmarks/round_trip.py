@@ -85,7 +85,7 @@ def digests(path: Path, *, stream: str, copy: bool) -> list[str]:
     """MD5 of every packet (copy) or decoded picture of a stream, by ffmpeg."""
     how = ["-c", "copy"] if copy else ["-fps_mode", "passthrough", "-pix_fmt", "yuv420p"]
     text = run_tool([*FFMPEG, "-i", str(path), "-map", f"0:{stream}", *how, "-f", "framemd5", "-"]).decode()
-    return [line.rsplit(",", 1)[1].strip() for line in text.splitlines() if line and line[0] != "#"]
+    return [line.split(",")[5].strip() for line in text.splitlines() if line and line[0] != "#"]
 
 
 def psnr_between(source: Path, decoded: Path) -> Psnr:

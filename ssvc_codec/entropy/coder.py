@@ -54,7 +54,7 @@ class SymbolCoder:
     def _push(self, coder: Any, symbols: NDArray[np.int32], indexes: NDArray[np.uint8]) -> None:
         order, counts = _by_table(indexes)
         ordered = symbols[order].astype(np.int32)
-        reach = np.repeat(self.reach, counts)[counts[0] :]
+        reach = np.repeat(self.reach, counts)
         if ordered.size and int(np.abs(ordered).max()) > SYMBOL_LIMIT:
             raise ValueError(f"symbol {int(np.abs(ordered).max())} is beyond 16 bits")
         escaped = np.abs(ordered) > reach
@@ -63,11 +63,11 @@ class SymbolCoder:
         values = ordered[escaped]
         if values.size:
             coder.encode_reverse((values & 0xFFFF).astype(np.int32), ESCAPE_MODEL)
-        ends = np.cumsum(counts[1:])
+        ends = np.cumsum(counts)
         for table in range(len(self._models) - 1, 0, -1):
             n = counts[table]
             if n:
-                end = ends[table - 1]
+                end = ends[table]
                 coder.encode_reverse(np.ascontiguousarray(coded[end - n : end]), self._models[table])
 
     def decoder(self, data: bytes) -> StringDecoder:
@@ -99,7 +99,7 @@ class StringDecoder:
             if counts[table]:
                 pieces.append(ans.decode(coder._models[table], int(counts[table])))
         if pieces:
-            reach = np.repeat(coder.reach, counts)[counts[0] :]
+            reach = np.repeat(coder.reach, counts)
             coded = np.concatenate(pieces)
             symbols = np.where(coded & 1, -(coded >> 1) - 1, coded >> 1)
             escaped = np.flatnonzero(coded == 2 * reach + 1)
@@ -119,6 +119,6 @@ class StringDecoder:
 
 def _by_table(indexes: NDArray[np.uint8]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Positions of the coded symbols (index above 0) sorted by table, stably; and counts per table."""
-    counts = np.bincount(indexes, minlength=64)
-    order = np.argsort(indexes, kind="stable")  # a radix sort for 8 bits
-    return order[counts[0] :], counts
+    coded = np.flatnonzero(indexes != 0)
+    tables = indexes[coded]
+    return coded[np.argsort(tables, kind="stable")], np.bincount(tables, minlength=64)  # a radix sort for 8 bits
