@@ -140,9 +140,7 @@ def report(levels: Sequence[Level], means: Sequence[Level]) -> str:
 def failures(levels: Sequence[Level], means: Sequence[Level]) -> list[str]:
     """What the 64 levels must show and do not."""
     found = [
-        f"mean {name} does not rise at q {steps}"
-        for name in ("bpp", "psnr_611")
-        if (steps := wrong_steps(means, name))
+        f"mean {name} does not rise at q {steps}" for name in ("bpp", "psnr_611") if (steps := wrong_steps(means, name))
     ]
     if means[0].bpp > BPP_SPAN[0] or means[-1].bpp < BPP_SPAN[1]:
         found.append(f"mean bpp spans {means[0].bpp:.3f} to {means[-1].bpp:.3f}, not {BPP_SPAN[0]} to {BPP_SPAN[1]}")

@@ -230,6 +230,7 @@ def main() -> int:
     args.out.mkdir(parents=True, exist_ok=True)
     program = Program(args)
     lines: list[Line] = []
+    markdown = ""
     for name in args.clips.split(","):
         with tempfile.TemporaryDirectory() as temporary:
             folder = args.out / Path(name).stem if args.keep else Path(temporary)

@@ -72,7 +72,10 @@ def decode(
     from .concealment import ConcealingDecoder
 
     progress = Progress(quiet=quiet)
-    with StopRequest() as stop, open_ssv(source, start_seconds=start, max_frames=frames) as reader:
+    with (
+        StopRequest(ends_stdin=source == "-") as stop,
+        open_ssv(source, start_seconds=start, max_frames=frames) as reader,
+    ):
         decoder = ConcealingDecoder(
             reader.sequence_header, model=model, device=device, threads=threads, conceal=not strict
         )
@@ -81,7 +84,8 @@ def decode(
         try:
             job.run(iter(reader))
             if not decoder.n_decoded:
-                raise job.damage or decoder.first_error or MediaError(f"{source}: no video frame to decode")
+                cut = "is cut off before the end of" if reader.truncated else "holds no packet of"
+                raise job.damage or decoder.first_error or MediaError(f"{source} {cut} its first frame")
             sink.close()
         except BaseException:
             sink.abort()
@@ -158,9 +162,10 @@ class _DecodeJob:
     stop: StopRequest
     is_trimmed: bool  # frames before time 0 only lead up to the first one wanted
     damage: MediaError | BitstreamError | LimitError | None = None  # why reading ended early
+    format: VideoFormat | None = None  # of the first frame, and so of all
 
     def run(self, packets: Iterator[Packet]) -> None:
-        while not self.stop.is_set:
+        while not self.stop.is_set and self.damage is None:
             try:
                 packet = next(packets, None)
             except (MediaError, BitstreamError) as error:
@@ -179,6 +184,11 @@ class _DecodeJob:
 
     def _write(self, frames: list[Frame]) -> None:
         for frame in frames:
+            self.format = self.format or frame.format
+            if frame.format != self.format:
+                seconds = 0.0 if frame.pts_seconds is None else frame.pts_seconds
+                self.damage = MediaError(f"the picture format changes at {seconds:.3f} s: decode the parts one by one")
+                return
             if self.is_trimmed and frame.pts is not None and frame.pts < 0:
                 continue
             self.sink.write(frame)

@@ -57,7 +57,10 @@ def encode(
     from .bit_depth import with_bit_depth
 
     progress = Progress(quiet=quiet, q=crf)
-    with StopRequest() as stop, open_video(source, start_seconds=start, max_frames=frames) as reader:
+    with (
+        StopRequest(ends_stdin=source == "-") as stop,
+        open_video(source, start_seconds=start, max_frames=frames) as reader,
+    ):
         format = reader.format if bit_depth == "auto" else replace(reader.format, bit_depth=int(bit_depth))
         encoder = Encoder(
             format,
@@ -88,11 +91,15 @@ def encode(
             writer.abort()
             raise
         progress.add_notes(reader.notes)
+        damage = job.damage or reader.damage
     progress.finish()
     if stop.is_set:
         return stop.exit_code
     if job.damage is not None:
         print_error(f"{source}: reading stopped after {progress.n_frames} frames, which were kept: {job.damage}")
+    elif damage is not None:
+        print_error(f"{source} is damaged: {damage}; the {progress.n_frames} frames that decode were kept")
+    if damage is not None:
         return ExitCode.DAMAGED
     return ExitCode.OK
 

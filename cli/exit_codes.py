@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import sys
@@ -23,6 +24,8 @@ from typing import ParamSpec
 import typer
 
 from ssvc_codec.errors import SsvcError
+
+from .interrupt import ImmediateStopError
 
 __all__ = ["ExitCode", "print_error", "with_exit_code"]
 
@@ -67,7 +70,8 @@ def with_exit_code(command: Callable[P, int]) -> Callable[P, None]:
 
 def _code_of(error: BaseException, *, verbose: bool) -> ExitCode:
     """The exit code for an error, after the line that explains it."""
-    if isinstance(error, KeyboardInterrupt):
+    if isinstance(error, (KeyboardInterrupt, ImmediateStopError)):
+        _forget_stdout()  # its reader may be what we waited for
         return ExitCode.INTERRUPTED
     if any(isinstance(cause, BrokenPipeError) for cause in _causes(error)):
         _forget_stdout()
@@ -97,6 +101,8 @@ def _describe(error: BaseException) -> str:
 
 def _forget_stdout() -> None:
     """Send what is still buffered nowhere, so that the interpreter does not complain while it ends."""
-    devnull = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(devnull, sys.stdout.fileno())
-    os.close(devnull)
+    with contextlib.suppress(OSError, ValueError):  # it may be closed, or no file at all
+        number = sys.stdout.fileno()
+        devnull = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(devnull, number)
+        os.close(devnull)

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from types import FrameType, TracebackType
 from typing import Self
 
-__all__ = ["StopRequest"]
+__all__ = ["ImmediateStopError", "StopRequest"]
+
+
+class ImmediateStopError(Exception):
+    """The second Ctrl-C. Not KeyboardInterrupt: raised while libavformat calls back, PyAV would lose that."""
 
 
 class StopRequest:
     """While the context lasts, SIGINT and SIGTERM are kept as a request instead of an exception.
 
-    The second signal raises KeyboardInterrupt.
+    The second signal raises ImmediateStopError. With ends_stdin the first one also ends standard input: a read that
+    waits for a silent pipe would last until its next byte.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, ends_stdin: bool = False) -> None:
         self.signal_number: int | None = None
+        self._ends_stdin = ends_stdin
         self._before: dict[int, object] = {}
 
     @property
@@ -42,5 +49,9 @@ class StopRequest:
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         if self.is_set:
-            raise KeyboardInterrupt
+            raise ImmediateStopError
         self.signal_number = number
+        if self._ends_stdin:
+            nothing = os.open(os.devnull, os.O_RDONLY)
+            os.dup2(nothing, 0)  # Python repeats the interrupted read, and now finds the end
+            os.close(nothing)

@@ -18,6 +18,7 @@ from ffmpeg_bridge.demux import CopySource, Demuxer
 from ffmpeg_bridge.files import InputFile, Source, describe, media_errors
 from ffmpeg_bridge.planes import PixelConverter
 from ffmpeg_bridge.ssv_reader import SsvReader, open_ssv
+from ffmpeg_bridge.structure import StructureScan, scan_file
 from ffmpeg_bridge.timing import nearest
 from ssvc_codec.errors import MediaError
 from ssvc_codec.frame import Frame, VideoFormat
@@ -45,6 +46,8 @@ class VideoReader(CopySource):
         super().__init__()
         self.name = "standard input" if source == "-" else describe(source)
         self._input: InputFile | None = None
+        self._path = Path(source) if isinstance(source, str | Path) and source != "-" else None
+        self._scan = StructureScan()
         with contextlib.ExitStack() as on_failure:
             on_failure.callback(self.close)
             self._container = self._open(source)
@@ -59,7 +62,8 @@ class VideoReader(CopySource):
             self._range(start_seconds, max_frames)
             self._next_pts: int | None = None
             self._last_pts: int | None = None
-            self._n_damaged = 0
+            self._n_undecoded = self._n_corrupt = 0
+            self._break = ""  # why reading ended early
             self._pictures = self._decode()
             self._first = self._find_first()
             self.attachments += [
@@ -79,6 +83,8 @@ class VideoReader(CopySource):
                 container = av.open(str(source), "r", metadata_errors="replace")
         else:
             self._input = InputFile(source)
+            if not self._input.seekable():
+                self._input.on_read = self._scan.feed
             with media_errors(f"cannot read {name}"):
                 container = av.open(self._input, "r", metadata_errors="replace")
             self._input.head = None
@@ -124,6 +130,7 @@ class VideoReader(CopySource):
             if self._start is not None and pts * self.time_base < self._start - _MICROSECOND:
                 continue
             self._shift = pts * self.time_base if self.is_trimmed else Fraction(0)
+            self._n_undecoded *= self._start is None  # what leads up to the start is not wanted
             if self._max_frames and self.average_rate:
                 self._expected_end = self._shift + self._max_frames / self.average_rate
             self._converter = PixelConverter(picture, base=self._format_of(picture))
@@ -178,14 +185,32 @@ class VideoReader(CopySource):
             except FFmpegError as error:
                 if isinstance(error, MemoryError):
                     raise
-                self._n_damaged += 1
-                if self._n_damaged > _MAX_DAMAGED and self._last_pts is None:
+                self._n_undecoded += 1
+                if self._n_undecoded > _MAX_DAMAGED and self._last_pts is None:
                     raise MediaError(f"{self.name} does not decode: {error.strerror}") from error
                 continue
             for picture in pictures:
                 yield picture, self._pts_of(picture)
-        if self._n_damaged:
-            self.notes.append(f"{self._n_damaged} damaged packets of {self.name} were passed over")
+        if self._is_cut_off():
+            self._break = self._break or "it is cut off"
+
+    def _is_cut_off(self) -> bool:
+        """Whether a Matroska file ends before its end, of which FFmpeg does not tell."""
+        if "matroska" not in self._container.format.name:
+            return False
+        if self._input is not None:
+            return not (scan_file(self._input) if self._input.seekable() else self._scan).is_whole
+        if self._path is None or not self._path.is_file():
+            return False
+        with self._path.open("rb") as file:
+            return not scan_file(file).is_whole
+
+    @property
+    def damage(self) -> str | None:
+        """What is wrong with the part of the input read so far; None where nothing is."""
+        faults = [f"packets that do not decode: {self._n_undecoded}"] if self._n_undecoded else []
+        faults += [f"damaged pictures: {self._n_corrupt}"] if self._n_corrupt else []
+        return ", ".join([*faults, *([self._break] if self._break else [])]) or None
 
     def _packets(self) -> Iterator[AvPacket]:
         try:
@@ -195,7 +220,7 @@ class VideoReader(CopySource):
         except (FFmpegError, OSError) as error:
             if self._last_pts is None:
                 raise MediaError(f"cannot read {self.name}: {error.strerror or error}") from error
-            self.notes.append(f"{self.name} breaks off: {error.strerror or error}")
+            self._break = f"it breaks off: {error.strerror or error}"
 
     def _pts_of(self, picture: VideoFrame) -> int:
         pts = picture.pts
@@ -220,6 +245,7 @@ class VideoReader(CopySource):
         while True:
             duration = self._duration_of(picture)
             self._end = (pts + duration) * self.time_base
+            self._n_corrupt += picture.is_corrupt
             yield self._converter.convert(picture, pts=pts - offset, duration=duration, time_base=self.time_base)
             n_frames += 1
             if n_frames == self._max_frames:

@@ -34,6 +34,8 @@ class StructureScan:
 
     def feed(self, data: bytes) -> None:
         """Takes the next bytes of the file."""
+        if self._lost:
+            return
         data = self._pending + data
         position = 0
         while not self._lost:

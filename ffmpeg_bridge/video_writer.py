@@ -43,6 +43,8 @@ _BY_SUFFIX: dict[str, tuple[str, dict[str, str]]] = {
     ".ts": _X264,
 }
 _PLAIN_FORMATS = {8: "yuv420p", 10: "yuv420p10le"}
+_EVEN_SIDES_ONLY = {"libx264"}  # encoders that take 4:2:0 only where both sides are even
+_MIN_SLICED_SIDE = 16  # FFV1 finds no slices for some narrower pictures; its version 1 has none
 
 
 def default_encoder(suffix: str, *, bit_depth: int = 8) -> tuple[str, dict[str, str]]:
@@ -121,6 +123,10 @@ class VideoWriter:
         self, encoder: str, options: dict[str, str], time_base: Fraction, rate: Fraction, threads: int
     ) -> VideoStream:
         formats = _formats_of(encoder)
+        if encoder in _EVEN_SIDES_ONLY and (self._format.width % 2 or self._format.height % 2):
+            formats = [name for name in formats if "444" in name]
+        if encoder == "ffv1" and min(self._format.width, self._format.height) < _MIN_SLICED_SIDE:
+            options = {**options, "level": "1"}
         container = self._container.format.name
         self._counts_frames = container in ("yuv4mpegpipe", "avi", "image2")
         self._n_frames = 0
@@ -170,6 +176,8 @@ class VideoWriter:
             raise ValueError(f"{self.name} is closed")
         if frame.pts is None:
             raise ValueError("a frame without pts cannot be written")
+        if frame.y.shape != (self._format.height, self._format.width) or frame.y.dtype != self._format.dtype:
+            raise ValueError(f"frame is {frame.format}, {self.name} was opened for {self._format}")
         if frame.pts < 0 and self._source.is_trimmed:
             return
         with self._aborting():

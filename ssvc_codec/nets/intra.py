@@ -104,7 +104,7 @@ class _Analysis(nn.Module):
 
 
 class _Synthesis(nn.Module):
-    """g_s: the inverse linear transform plus what the blocks add to it."""
+    """g_s: the inverse linear transform, and blocks that see its picture and the latents and mend it."""
 
     def __init__(self, c: IntraConfig) -> None:
         super().__init__()
@@ -112,6 +112,7 @@ class _Synthesis(nn.Module):
         self.stack16 = _Stack(c.width16, c.synthesis16)
         self.up = Pointwise(c.width16, 4 * c.width8)
         self.q_scale = GainTable(c.width8)
+        self.look = Pointwise(PLANE_CHANNELS, c.width8, scale=2.0)
         self.stack8 = _Stack(c.width8, c.synthesis8)
         self.head = Pointwise(c.width8, PLANE_CHANNELS, scale=0.0)
         self.linear = Pointwise(c.n_y, 4 * PLANE_CHANNELS)
@@ -119,9 +120,11 @@ class _Synthesis(nn.Module):
     def forward(self, y_hat: Tensor, q: Tensor, masks: Masks) -> Tensor:
         h = self.stack16(self.embed(y_hat), masks.at16)
         h = self.q_scale.multiply(F.pixel_shuffle(self.up(h), 2), q)
-        h = self.stack8(h, masks.at8)
         with torch.autocast(y_hat.device.type, enabled=False):
-            return self.head(h.float()) + F.pixel_shuffle(self.linear(y_hat.float()), 2)
+            picture = F.pixel_shuffle(self.linear(y_hat.float()), 2)
+        h = self.stack8(h + self.look(picture), masks.at8)
+        with torch.autocast(y_hat.device.type, enabled=False):
+            return self.head(h.float()) + picture
 
 
 class _HyperAnalysis(nn.Module):

@@ -73,6 +73,7 @@ class Fakes:
     sequence_header: bytes = SEQUENCE_HEADER
     is_trimmed: bool = False
     truncated: bool = False
+    damage: str | None = None
 
     def levels(self) -> list[int]:
         """Of the frames written."""
@@ -92,6 +93,7 @@ class FakeReader:
         self.notes = fakes.notes
         self.is_trimmed = fakes.is_trimmed
         self.truncated = fakes.truncated
+        self.damage = fakes.damage
 
     def __enter__(self) -> Self:
         return self

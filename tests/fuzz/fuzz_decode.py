@@ -224,9 +224,7 @@ def change_q_and_objects(rng: random.Random) -> bytes:
     substreams = _substreams(packet)
     for group in range(1, rng.choice((1, 2, 9))):
         substreams.setdefault((SubstreamKind.OBJECT, group), rng.randbytes(rng.choice((0, 4, 60))))
-    return _rebuilt(
-        packet, header, substreams, q_index=rng.randrange(64), objects=tuple(objects), q_offsets=offsets
-    )
+    return _rebuilt(packet, header, substreams, q_index=rng.randrange(64), objects=tuple(objects), q_offsets=offsets)
 
 
 def hostile_symbols(rng: random.Random) -> bytes:
@@ -260,8 +258,8 @@ def _encode(coder: SymbolCoder, parts: list[tuple[np.ndarray, np.ndarray]]) -> b
 MUTATIONS = (flip_bytes, change_strings, change_q_and_objects, hostile_symbols)
 
 
-def run_random(*, seed: int, seconds: float, count: int | None = None) -> Counter[str]:
-    """How many inputs ended how. A crash is kept and counted under its error's name; the run goes on."""
+def run_random(*, seed: int, seconds: float, count: int | None = None, keep: Path = VECTORS) -> Counter[str]:
+    """How many inputs ended how. A crash is kept in a folder and counted; the run goes on."""
     rng = random.Random(seed)
     decoder = Decoder(device="cpu")
     endings: Counter[str] = Counter()
@@ -273,16 +271,16 @@ def run_random(*, seed: int, seconds: float, count: int | None = None) -> Counte
             endings[one_input(data, decoder)] += 1
         except (SsvcError, ValueError) as error:
             if data:
-                _keep(data, error)
+                _keep(data, error, keep)
             endings["CRASH" if data else "not built"] += 1
         except Exception as error:
-            _keep(data, error)
+            _keep(data, error, keep)
             endings["CRASH"] += 1
     return endings
 
 
-def _keep(data: bytes, error: Exception) -> None:
-    path = VECTORS / f"x_decode_{sha256(data).hexdigest()[:12]}.bin"
+def _keep(data: bytes, error: Exception, folder: Path) -> None:
+    path = folder / f"x_decode_{sha256(data).hexdigest()[:12]}.bin"
     path.write_bytes(data)
     print(f"{error!r}, kept as {path}", file=sys.stderr)
 
