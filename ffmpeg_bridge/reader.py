@@ -137,7 +137,7 @@ class VideoReader(CopySource):
             if self._converter.note:
                 self.notes.append(self._converter.note)
             return picture, pts
-        if self._last_pts is not None:
+        if self._last_pts is not None or (self._start is not None and not self._n_undecoded):
             raise MediaError(f"{self.name} ends before {float(self._start or 0):.3f} s")
         raise MediaError(f"{self.name} holds no picture that can be decoded")
 

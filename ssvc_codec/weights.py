@@ -64,8 +64,8 @@ def list_models() -> dict[str, Path]:
 
 
 def find_model(name: str) -> Path:
-    """Folder of a model by name or path. Raises ModelError, naming what there is."""
-    if "/" in name or "\\" in name or (Path(name) / "weights.safetensors").is_file():
+    """Folder of a model by name, or by a path with a separator in it. Raises ModelError, naming what there is."""
+    if "/" in name or "\\" in name:  # a bare name is never a folder: streams name models too
         folder = Path(name)
     else:
         models = list_models()

@@ -48,7 +48,7 @@ class IntegerScaleHead:
 
     def y_indexes(self, z: NDArray[np.int32], q: NDArray[np.integer]) -> NDArray[np.uint8]:
         """z: (n, C_z) symbols; q: (n,) q_index of each cell. Returns (n, 4 C_y)."""
-        if (q == q[0]).all():
+        if q.size and (q == q[0]).all():
             q = q[:1]  # one row serves all cells
         scaled = (z.astype(np.int64) * self._dequant[q] + 128) >> 8
         a = np.clip(scaled, -ACTIVATION_LIMIT, ACTIVATION_LIMIT).astype(np.float32)

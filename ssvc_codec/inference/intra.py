@@ -173,7 +173,8 @@ class IntraCoder:
         cells = torch.from_numpy(groups.astype(np.int64)).to(self.device)
         at16 = cells.repeat_interleave(2, 0).repeat_interleave(2, 1)
         at8 = at16.repeat_interleave(2, 0).repeat_interleave(2, 1)
-        return q_map, Masks(BorderMask(at8), BorderMask(at16))
+        at2 = at8.repeat_interleave(4, 0).repeat_interleave(4, 1)
+        return q_map, Masks(BorderMask(at2), BorderMask(at8), BorderMask(at16))
 
 
 def _rows_by_group(groups: GroupMap) -> list[tuple[int, NDArray[np.intp]]]:

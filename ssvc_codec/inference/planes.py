@@ -23,7 +23,7 @@ def cell_grid(width: int, height: int) -> tuple[int, int]:
 def _padded(plane: Plane, height: int, width: int, device: str) -> Tensor:
     missing = ((0, height - plane.shape[0]), (0, width - plane.shape[1]))
     full: NDArray[np.generic] = np.pad(plane, missing, mode="edge") if any(m[1] for m in missing) else plane
-    samples = torch.from_numpy(np.ascontiguousarray(full).view(np.int16 if full.itemsize == 2 else np.uint8))
+    samples = torch.from_numpy(np.array(full, order="C").view(np.int16 if full.itemsize == 2 else np.uint8))
     return samples.to(device)[None, None].float()
 
 
@@ -39,7 +39,7 @@ def frame_to_tensor(frame: Frame, device: str) -> Tensor:
 
 
 def tensor_to_planes(x: Tensor, video: VideoFormat) -> tuple[Plane, Plane, Plane]:
-    """Inverse of frame_to_tensor: rounded, clipped and cropped samples."""
+    """Rounded, clipped and cropped samples. x: (1, 6, H/2, W/2), as nets.intra.to_half orders them."""
     peak = 2**video.bit_depth - 1
     samples = x.add(0.5).mul_(peak).add_(0.5).clamp_(0, peak)
     integers = samples.to(torch.uint8 if video.bit_depth == 8 else torch.int16)

@@ -23,9 +23,10 @@ class GroupMask(Protocol):
     """Which neighbours a depthwise convolution may see."""
 
     def convolve(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        """3x3 depthwise convolution in which each tap counts only inside its own group.
+        """3x3 convolution in which each tap counts only inside its own group.
 
-        x: (N, C, H, W); weight: (C, 1, 3, 3); bias: (C,). Returns (N, C, H, W).
+        x: (N, C, H, W); weight: (C_out, C, 3, 3), or (C, 1, 3, 3) for a depthwise one;
+        bias: (C_out,). Returns (N, C_out, H, W).
         """
         ...
 

@@ -16,9 +16,10 @@ from torch import Tensor, nn
 from .blocks import DepthwiseBlock, GainTable, GroupMask, Pointwise, round_ste, silu
 from .scale_head import SCALE_MIN, SCALE_STEP, ScaleHead
 
-__all__ = ["IntraConfig", "IntraNet", "IntraOutput", "Masks", "merge_planes", "split_planes"]
+__all__ = ["IntraConfig", "IntraNet", "IntraOutput", "Masks", "merge_planes", "split_planes", "to_half"]
 
 ANCHOR_RUN = 96  # channels
+HALF_CHANNELS = 6  # 4 luma + 1 + 1 chroma samples of a 2x2 block
 PLANE_CHANNELS = 96  # 64 luma + 16 + 16 chroma samples of an 8x8 block
 
 
@@ -32,8 +33,8 @@ class IntraConfig:
     n_z: int = 32
     analysis8: int = 3  # blocks
     analysis16: int = 2
-    synthesis16: int = 2
-    synthesis8: int = 6
+    mend_width: int = 32  # channels at 1/2
+    mend_layers: int = 3  # between the first and the last
 
     def to_dict(self) -> dict[str, int]:
         """Plain numbers for JSON."""
@@ -41,8 +42,9 @@ class IntraConfig:
 
 
 class Masks(NamedTuple):
-    """The group mask at both resolutions; None where there is one group."""
+    """The group mask at each resolution; None where there is one group."""
 
+    at2: GroupMask | None = None
     at8: GroupMask | None = None
     at16: GroupMask | None = None
 
@@ -50,7 +52,7 @@ class Masks(NamedTuple):
 class IntraOutput(NamedTuple):
     """What training needs of one pass."""
 
-    x_hat: Tensor  # (N, 96, H/8, W/8)
+    x_hat: Tensor  # (N, 6, H/2, W/2), as to_half gives it
     y_residual: Tensor  # (N, C_y, H/16, W/16) latents less their means, in quantiser steps, not rounded
     y_scale: Tensor  # (N, C_y, H/16, W/16) standard deviation in quantiser steps
     z_residual: Tensor  # (N, C_z, H/32, W/32) in quantiser steps, not rounded
@@ -65,9 +67,23 @@ def merge_planes(y: Tensor, u: Tensor, v: Tensor) -> Tensor:
     return torch.cat([F.pixel_unshuffle(y, 8), F.pixel_unshuffle(u, 4), F.pixel_unshuffle(v, 4)], dim=1)
 
 
+def to_half(x: Tensor) -> Tensor:
+    """Merged planes (N, 96, H/8, W/8) at 1/2: (N, 6, H/2, W/2), luma samples of 2x2 blocks, U, V."""
+    return F.pixel_shuffle(x[:, _HALF_ORDER.to(x.device)], 4)
+
+
 def split_planes(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Inverse of merge_planes."""
-    return F.pixel_shuffle(x[:, :64], 8), F.pixel_shuffle(x[:, 64:80], 4), F.pixel_shuffle(x[:, 80:], 4)
+    """Planes y (N, 1, H, W), u and v (N, 1, H/2, W/2) of what to_half gives."""
+    return F.pixel_shuffle(x[:, :4], 2), x[:, 4:5], x[:, 5:]
+
+
+def _half_order() -> Tensor:
+    """Merged channels in the order in which pixel_shuffle by 4 wants them."""
+    luma = torch.arange(64).view(4, 2, 4, 2).permute(1, 3, 0, 2).reshape(-1)
+    return torch.cat([luma, torch.arange(64, PLANE_CHANNELS)])
+
+
+_HALF_ORDER = _half_order()
 
 
 class _Stack(nn.Module):
@@ -103,28 +119,48 @@ class _Analysis(nn.Module):
             return self.head(h.float()) + self.linear(F.pixel_unshuffle(x.float(), 2))
 
 
+class _MaskedConv(nn.Module):
+    """3x3 convolution over all channels in which each tap counts only inside its own group."""
+
+    def __init__(self, n_in: int, n_out: int, *, scale: float = 1.4) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(n_out, n_in, 3, 3) * scale / (9 * n_in) ** 0.5)
+        self.bias = nn.Parameter(torch.zeros(n_out))
+
+    def forward(self, x: Tensor, mask: GroupMask | None) -> Tensor:
+        """x: (N, C_in, H, W). Returns (N, C_out, H, W)."""
+        if mask is None:
+            return F.conv2d(x, self.weight, self.bias, padding=1)
+        return mask.convolve(x, self.weight, self.bias)
+
+
 class _Synthesis(nn.Module):
-    """g_s: the inverse linear transform, and blocks that see its picture and the latents and mend it."""
+    """g_s: the inverse linear transform, and a small network at 1/2 that mends its picture.
+
+    At 1/2 one kernel serves every position; at 1/8 each of the 64 samples of a block would
+    have to learn its own (docs/decisions/0005-complete-linear-transform.md).
+    """
 
     def __init__(self, c: IntraConfig) -> None:
         super().__init__()
-        self.embed = Pointwise(c.n_y, c.width16)
-        self.stack16 = _Stack(c.width16, c.synthesis16)
-        self.up = Pointwise(c.width16, 4 * c.width8)
-        self.q_scale = GainTable(c.width8)
-        self.look = Pointwise(PLANE_CHANNELS, c.width8, scale=2.0)
-        self.stack8 = _Stack(c.width8, c.synthesis8)
-        self.head = Pointwise(c.width8, PLANE_CHANNELS, scale=0.0)
         self.linear = Pointwise(c.n_y, 4 * PLANE_CHANNELS)
+        self.first = _MaskedConv(HALF_CHANNELS, c.mend_width, scale=4.0)
+        self.phase = nn.Parameter(torch.zeros(1, c.mend_width, 8, 8))  # where in its 16x16 block a position is
+        self.q_scale = GainTable(c.mend_width)
+        self.middle = nn.ModuleList([_MaskedConv(c.mend_width, c.mend_width) for _ in range(c.mend_layers)])
+        self.last = _MaskedConv(c.mend_width, HALF_CHANNELS, scale=0.02)
+        self.q_last = GainTable(HALF_CHANNELS)
 
     def forward(self, y_hat: Tensor, q: Tensor, masks: Masks) -> Tensor:
-        h = self.stack16(self.embed(y_hat), masks.at16)
-        h = self.q_scale.multiply(F.pixel_shuffle(self.up(h), 2), q)
+        """Returns (N, 6, H/2, W/2): see to_half."""
         with torch.autocast(y_hat.device.type, enabled=False):
-            picture = F.pixel_shuffle(self.linear(y_hat.float()), 2)
-        h = self.stack8(h + self.look(picture), masks.at8)
-        with torch.autocast(y_hat.device.type, enabled=False):
-            return self.head(h.float()) + picture
+            picture = to_half(F.pixel_shuffle(self.linear(y_hat.float()), 2))
+        h = picture.to(self.first.weight.dtype).contiguous(memory_format=torch.channels_last)
+        phase = self.phase.to(h.dtype).repeat(1, 1, h.shape[2] // 8, h.shape[3] // 8)
+        h = silu(self.q_scale.multiply(self.first(h, masks.at2) + phase, q))
+        for layer in self.middle:
+            h = silu(layer(h, masks.at2))
+        return picture + self.q_last.multiply(self.last(h, masks.at2).float(), q)
 
 
 class _HyperAnalysis(nn.Module):

@@ -20,8 +20,9 @@ class TwoGroupMask:
         """See GroupMask."""
         inside = self.inside.to(x.dtype)
         outside = 1 - inside
-        a = F.conv2d(x * inside, weight, bias, padding=1, groups=x.shape[1])
-        b = F.conv2d(x * outside, weight, bias, padding=1, groups=x.shape[1])
+        groups = x.shape[1] // weight.shape[1]
+        a = F.conv2d(x * inside, weight, bias, padding=1, groups=groups)
+        b = F.conv2d(x * outside, weight, bias, padding=1, groups=groups)
         return a * inside + b * outside
 
 
@@ -46,14 +47,17 @@ class BorderMask:
 
     def convolve(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         """See GroupMask. x has N = 1."""
-        out = F.conv2d(x, weight, bias, padding=1, groups=x.shape[1])
+        out = F.conv2d(x, weight, bias, padding=1, groups=x.shape[1] // weight.shape[1])
         if self.border.numel() == 0:
             return out
         channels = x.shape[1]
         rows = x.permute(0, 2, 3, 1).reshape(-1, channels)  # a view when channels_last
         taps = rows[self.neighbours] * self.same_group[:, :, None].to(x.dtype)
-        kernel = weight.reshape(channels, 9).t().to(x.dtype)
-        corrected = (taps * kernel).sum(1, dtype=torch.float32) + bias.float()
-        flat = out.permute(0, 2, 3, 1).reshape(-1, channels)
-        flat = flat.index_copy(0, self.border, corrected.to(flat.dtype))
-        return flat.reshape(1, *x.shape[2:], channels).permute(0, 3, 1, 2)
+        if weight.shape[1] == 1:
+            kernel = weight.reshape(channels, 9).t().to(x.dtype)
+            corrected = (taps * kernel).sum(1, dtype=torch.float32)
+        else:
+            corrected = taps.float().flatten(1) @ weight.float().permute(2, 3, 1, 0).flatten(0, 2)
+        flat = out.permute(0, 2, 3, 1).reshape(-1, out.shape[1])
+        flat = flat.index_copy(0, self.border, (corrected + bias.float()).to(flat.dtype))
+        return flat.reshape(1, *x.shape[2:], out.shape[1]).permute(0, 3, 1, 2)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import MediaError
-from ..nets.intra import IntraConfig, IntraNet, Masks
+from ..nets.intra import IntraConfig, IntraNet, Masks, to_half
 from ..weights import load_model
 from .export import export_intra, import_intra
 from .rate import PLANE_WEIGHTS, coded_bits, lambda_of
@@ -25,7 +25,7 @@ __all__ = ["IntraTrainer", "TrainOptions", "train"]
 
 VALIDATION_Q = (4, 16, 28, 40, 52, 63)
 VALIDATION_STILLS = 8
-Z_WEIGHT = 2.0  # what a bit of z costs: keeps hyper-latents a small share at every rate
+Z_PRICE = (8.0, 2.0)  # of a bit of z at q 0 and 63: keeps hyper-latents a small share at every rate
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +106,12 @@ def schedule(progress: float, step: int) -> float:
 
 
 def weighted_mse(x: Tensor, x_hat: Tensor) -> Tensor:
-    """(N,) weighted squared error of the planes, in squared 8-bit code values."""
-    error = ((x - x_hat) * 255).square()
-    planes = (error[:, :64], error[:, 64:80], error[:, 80:])
+    """(N,) weighted squared error of the planes, in squared 8-bit code values.
+
+    x: (N, 96, H/8, W/8); x_hat: (N, 6, H/2, W/2).
+    """
+    error = ((to_half(x) - x_hat) * 255).square()
+    planes = (error[:, :4], error[:, 4:5], error[:, 5:])
     parts = [weight * p.mean((1, 2, 3)) for weight, p in zip(PLANE_WEIGHTS, planes, strict=True)]
     return parts[0] + parts[1] + parts[2]
 
@@ -188,7 +191,8 @@ class IntraTrainer:
         distortion = weighted_mse(x, out.x_hat)
         lmbda = lambda_of(q)
         weight = (lmbda / 0.015) ** -0.4  # relative gains count alike at every rate
-        total = (weight * (y_bits + Z_WEIGHT * z_bits + lmbda * distortion)).mean()
+        price = Z_PRICE[0] * (Z_PRICE[1] / Z_PRICE[0]) ** (q / 63)
+        total = (weight * (y_bits + price * z_bits + lmbda * distortion)).mean()
         return total, {"y_bpp": y_bits, "z_bpp": z_bits, "mse": distortion}
 
     def step(self, progress: float) -> dict[str, float]:

@@ -71,4 +71,5 @@ def random_masks(n: int, size: int, device: str, generator: torch.Generator) -> 
     grid = inside[:, None].float().to(device)
     at16 = F.interpolate(grid, scale_factor=2.0, mode="nearest")
     at8 = F.interpolate(grid, scale_factor=4.0, mode="nearest")
-    return Masks(TwoGroupMask(at8), TwoGroupMask(at16))
+    at2 = F.interpolate(grid, scale_factor=16.0, mode="nearest")
+    return Masks(TwoGroupMask(at2), TwoGroupMask(at8), TwoGroupMask(at16))
