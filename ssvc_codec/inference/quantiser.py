@@ -12,7 +12,9 @@ from torch import Tensor
 __all__ = ["SYMBOL_LIMIT", "Quantiser"]
 
 SYMBOL_LIMIT = 2**15 - 1
-BITS_PER_SQUARED_STEP = 8.66  # at the optimum of a uniform quantiser dR/dD = -12 / (2 ln 2) per squared step
+# What one squared quantiser step of error is worth. Theory for a uniform quantiser gives 8.7; measured on held-out
+# stills with the 2026-11-21 weights (BD-rate against 12): 6: +6, 8.7: +2.3, 16: -1.3, 26: -2.5, 36: -2.7, off: -1.8 %.
+BITS_PER_SQUARED_STEP = 36.0
 TABLE_REACH = 15  # larger magnitudes are rounded
 
 
