@@ -92,7 +92,7 @@ def decode(
             raise
         progress.add_notes(reader.notes)
         if reader.truncated and not stop.is_set and job.damage is None:
-            job.damage = MediaError("the file is truncated")
+            job.damage = MediaError("the file is truncated or damaged")
     progress.finish()
     if stop.is_set:
         return stop.exit_code

@@ -79,7 +79,7 @@ def info(
     if report.n_damaged:
         print_error(f"{source}: {report.n_damaged} of {report.n_frames} packets are damaged: {report.first_error}")
     if ending is None and reader.truncated:
-        ending = MediaError("the file is truncated")
+        ending = MediaError("the file is truncated or damaged")
     if ending is not None:
         print_error(f"{source}: reading stopped after {report.n_frames} frames: {ending}")
     return ExitCode.DAMAGED if report.n_damaged or ending is not None else ExitCode.OK

@@ -18,7 +18,7 @@ from ffmpeg_bridge.copies import codec_name, collect_streams
 from ffmpeg_bridge.demux import CopySource, Demuxer
 from ffmpeg_bridge.files import InputFile, Source, media_errors
 from ffmpeg_bridge.mux import FOURCC
-from ffmpeg_bridge.structure import StructureScan, scan_file
+from ffmpeg_bridge.structure import StructureScan, has_damaged_cluster, scan_file
 from ffmpeg_bridge.timing import TIMING_TAG, TimestampRestorer, Timing, nearest
 from ssvc_codec.errors import MediaError
 from ssvc_codec.packet import Packet
@@ -50,7 +50,7 @@ class SsvReader(CopySource):
     def __init__(self, source: Source, *, start_seconds: float | None = None, max_frames: int | None = None) -> None:
         """Opens source and reads up to its first packet. See open_ssv."""
         super().__init__()
-        self.truncated = False  # known once the last packet has been read
+        self.truncated = False  # or damaged inside; known once the last packet has been read
         self._container: InputContainer | None = None
         self._input = InputFile(source)
         self.name = self._input.name
@@ -195,6 +195,8 @@ class SsvReader(CopySource):
             raise MediaError(f"cannot read {self.name}: {error.strerror or error}") from error
         scan = scan_file(self._input) if self._input.seekable() else self._scan
         self.truncated = self.truncated or not scan.is_whole
+        if self._input.seekable():
+            self.truncated = self.truncated or has_damaged_cluster(self._input)
 
     def __iter__(self) -> Iterator[Packet]:
         """Packets with exact timestamps in units of time_base.

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from ffmpeg_bridge import ebml
 
-__all__ = ["StructureScan", "scan_file"]
+__all__ = ["StructureScan", "has_damaged_cluster", "scan_file"]
 
 
 class StructureScan:
@@ -91,3 +91,70 @@ def scan_file(file: _Seekable) -> StructureScan:
         position = file.seek(position + len(data) + skip)
     file.seek(place)
     return scan
+
+
+_SMALL_CHILDREN = {0xE7, 0xAB, 0xA7, 0xBF}  # numbers: at most 8 bytes
+_BLOCK_GROUP, _SIMPLE_BLOCK, _TRACK_NUMBER = 0xA0, 0xA3, 0xD7
+_LACING_OR_INVISIBLE = 0x0E
+
+
+def has_damaged_cluster(file: _Seekable) -> bool:
+    """True if a cluster holds what no muxer writes: libavformat passes over it without a word.
+
+    Elements must be of known kinds and fill their cluster, simple blocks must be
+    of a known track, visible and without lacing. Leaves the position of the file as it was.
+    """
+    place = file.tell()
+    size = file.seek(0, 2)
+    position = file.seek(0)
+    damaged = False
+    tracks: set[int] = set()
+    while position < size and not damaged:
+        try:
+            header = ebml.read_element_header(file.read(16), 0)
+        except ValueError:
+            header = None
+        if header is None or header[1] == ebml.UNKNOWN_SIZE:
+            break  # live files and what is no EBML: StructureScan's business
+        element, n_bytes, start = header
+        if element == ebml.CLUSTER:
+            file.seek(position + start)
+            damaged = not _is_sound(file.read(n_bytes), tracks)
+        elif element == ebml.TRACKS:
+            file.seek(position + start)
+            tracks = _track_numbers(file.read(n_bytes))
+        position = file.seek(position + start + (0 if element == ebml.SEGMENT else n_bytes))
+    file.seek(place)
+    return damaged
+
+
+def _track_numbers(payload: bytes) -> set[int]:
+    entries = [
+        payload[start:end] for element, _, start, end in ebml.iter_elements(payload) if element == ebml.TRACK_ENTRY
+    ]
+    numbers = [
+        int.from_bytes(entry[start:end])
+        for entry in entries
+        for element, _, start, end in ebml.iter_elements(entry)
+        if element == _TRACK_NUMBER
+    ]
+    return {number for number in numbers if number < 127}  # one byte in a block
+
+
+def _is_sound(cluster: bytes, tracks: set[int]) -> bool:
+    end = 0
+    try:
+        for element, _, start, stop in ebml.iter_elements(cluster):
+            end = stop
+            if element == _SIMPLE_BLOCK:
+                known = not tracks or (cluster[start] & 0x7F) in tracks
+                if stop - start < 4 or not known or cluster[start + 3] & _LACING_OR_INVISIBLE:
+                    return False
+            elif element in _SMALL_CHILDREN:
+                if stop - start > 8:
+                    return False
+            elif element not in (_BLOCK_GROUP, ebml.VOID):
+                return False
+    except ValueError:
+        return False
+    return end == len(cluster)
