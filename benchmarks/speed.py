@@ -72,7 +72,7 @@ class MeanScaleHyperprior:
     def __init__(self, frame: Frame, *, quality: int, device: str) -> None:
         self.model: Any = zoo.mbt2018_mean(quality=quality, pretrained=False).eval().to(device)
         self.model.update(force=True)
-        luma = torch.from_numpy(frame.y).to(device).float() / ((1 << frame.format.bit_depth) - 1)
+        luma = torch.from_numpy(frame.y.copy()).to(device).float() / ((1 << frame.format.bit_depth) - 1)
         height, width = luma.shape
         padding = (0, -width % 64, 0, -height % 64)
         self.picture = torch.nn.functional.pad(luma[None, None], padding, mode="replicate").repeat(1, 3, 1, 1)

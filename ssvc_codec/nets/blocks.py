@@ -1,7 +1,7 @@
 """Building blocks of every network: pointwise products, masked depthwise blocks, gains.
 
-Only the 3x3 depthwise convolution mixes neighbouring positions, and it asks a
-mask which of them belong to the same group (docs/bitstream.md, section 4).
+Only 3x3 convolutions mix neighbouring positions, and they ask a mask which of
+them belong to the same group (docs/bitstream.md, section 4).
 """
 
 from __future__ import annotations

@@ -51,17 +51,9 @@ def packet() -> Packet:
 
 
 @contextmanager
-def two_threads() -> Iterator[None]:
+def threads(n: int) -> Iterator[None]:
     before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
+    torch.set_num_threads(n)
     yield
     torch.set_num_threads(before)
 
@@ -87,7 +79,7 @@ def same(a: dict, b: dict) -> bool:
     return a.keys() == b.keys() and all(np.array_equal(a[g].z, b[g].z) and np.array_equal(a[g].y, b[g].y) for g in a)
 
 
-@pytest.mark.parametrize("situation", [one_thread, two_threads, without_mkldnn, contiguous_layout])
+@pytest.mark.parametrize("situation", [lambda: threads(1), lambda: threads(2), without_mkldnn, contiguous_layout])
 def test_symbols_are_the_same_in_every_situation(packet: Packet, situation: Callable) -> None:
     expected = Decoder(device="cpu").symbols(packet.data)
     with situation():
