@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from results import write_table
 
 from ffmpeg_bridge.reader import open_ssv
 from ssvc_codec.bitstream import parse_packet
@@ -185,11 +186,7 @@ def main() -> int:
         cells = (o.variant, o.symbols[:16], o.indexes[:16], o.n_symbols, o.largest_difference, "yes" if same else "NO")
         lines.append("\t".join(map(str, cells)))
     text = "\n".join(lines) + "\n"
-    if args.out is None:
-        sys.stdout.write(text)
-    else:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(text)
+    write_table(text, args.out)
     return 1 if n_different else 0
 
 

@@ -22,6 +22,7 @@ from typing import Any, Protocol
 import constriction
 import numpy as np
 from numpy.typing import NDArray
+from results import write_table
 from scipy.special import ndtr
 
 from ssvc_codec.training.compressai_import import ans  # pyright: ignore[reportAttributeAccessIssue] (a binary)
@@ -276,11 +277,7 @@ def main() -> int:
     lines = ["coder\tquantity\tvalue"]
     lines += ["\t".join(row) for row in rows(n_symbols=args.symbols, n_repeats=args.repeats, seed=args.seed)]
     text = "\n".join(lines) + "\n"
-    if args.out is None:
-        sys.stdout.write(text)
-    else:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(text)
+    write_table(text, args.out)
     return 0
 
 

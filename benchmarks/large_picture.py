@@ -13,6 +13,7 @@ import tempfile
 from pathlib import Path
 
 from clips import run_tool
+from results import write_table
 from ssvc_runner import RunOptions, run_decoder, run_encoder
 
 from ssvc_codec.evaluation.clip import read_y4m
@@ -50,11 +51,7 @@ def main() -> int:
         cells = (f"{run.coding_seconds:.2f}", f"{run.peak_rss_bytes / MIB:.0f}", str(run.n_bytes), f"{psnr.yuv611:.2f}")
         lines.append("\t".join((what, args.size, *cells)))
     text = "\n".join(lines) + "\n"
-    if args.out is None:
-        sys.stdout.write(text)
-    else:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(text)
+    write_table(text, args.out)
     return 0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -151,3 +152,12 @@ def plot_clip(path: Path, rows: Sequence[Row], *, clip: str) -> None:
     figure.suptitle(clip)
     figure.savefig(path, dpi=110)
     plt.close(figure)
+
+
+def write_table(text: str, out: Path | None) -> None:
+    """Writes a finished table to a file, its folder made, or to stdout."""
+    if out is None:
+        sys.stdout.write(text)
+    else:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(text)

@@ -22,6 +22,7 @@ from typing import Any, get_args
 
 import torch
 from clips import find_clips, load_clip
+from results import write_table
 from ssvc_runner import RunOptions, run_decoder, run_encoder
 
 from ssvc_codec.decoder import Decoder
@@ -191,11 +192,7 @@ def main() -> int:
         if size == "1080p" and not args.no_memory:
             lines += memory_lines(clip, size, args)
     text = "size\tcodec\tquantity\tvalue\n" + "".join(f"{s}\t{c}\t{q}\t{v:.4g}\n" for s, c, q, v in lines)
-    if args.out is None:
-        sys.stdout.write(text)
-    else:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(text)
+    write_table(text, args.out)
     return 0
 
 

@@ -11,7 +11,7 @@ from typing import Literal, get_args
 import numpy as np
 import torch
 
-from .bitstream import COCO_80, NO_CLASSES, SceneObject, SequenceHeader, SubstreamKind, build_packet, check_picture_size
+from .bitstream import COCO_80, SceneObject, SequenceHeader, SubstreamKind, build_packet, check_picture_size
 from .frame import Frame, VideoFormat
 from .gop.groups import group_map
 from .inference.intra import IntraCoder
@@ -97,7 +97,6 @@ class Encoder:
         if frame.format != self.format:
             raise ValueError(f"frame is {frame.format}, the encoder was opened for {self.format}")
         header = self._header_with_objects if objects else self._header
-        assert header.classes is (COCO_80 if objects else NO_CLASSES)
         groups = group_map(objects, width=self.format.width, height=self.format.height)
         offsets = np.zeros(int(groups.max()) + 1, dtype=np.int64)
         offsets[: len(q_offsets)] = q_offsets[: len(offsets)]

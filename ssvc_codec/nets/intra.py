@@ -13,8 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..entropy.tables import SCALE_MIN
 from .blocks import DepthwiseBlock, GainTable, GroupMask, Pointwise, round_ste, silu
-from .scale_head import SCALE_MIN, SCALE_STEP, ScaleHead
+from .scale_head import SCALE_STEP, ScaleHead
 
 __all__ = ["IntraConfig", "IntraNet", "IntraOutput", "Masks", "merge_planes", "split_planes", "to_half"]
 

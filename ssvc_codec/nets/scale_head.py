@@ -12,16 +12,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..entropy.tables import N_TABLES, SCALE_MAX, SCALE_MIN
 from .blocks import MAX_Q_INDEX, GainTable
 
-__all__ = ["ACTIVATION_BITS", "N_SCALES", "SCALE_MIN", "SCALE_STEP", "ScaleHead"]
+__all__ = ["ACTIVATION_BITS", "SCALE_STEP", "ScaleHead"]
 
-N_SCALES = 64
-SCALE_MIN = 0.11
-SCALE_MAX = 64.0
-SCALE_STEP = math.log(SCALE_MAX / SCALE_MIN) / (N_SCALES - 1)
+SCALE_STEP = math.log(SCALE_MAX / SCALE_MIN) / (N_TABLES - 1)  # of the logarithm, from one table to the next
 ACTIVATION_BITS = 4  # fractional bits of activations: 1.0 is 16
 WEIGHT_BITS = (8, 8, 6)  # fractional bits of the three matrices; weights are 10 bit signed
+SHIFTS = (WEIGHT_BITS[0], WEIGHT_BITS[1], WEIGHT_BITS[2] + ACTIVATION_BITS)  # the index has no fraction
 WEIGHT_LIMIT = 511
 ACTIVATION_LIMIT = 127
 
@@ -73,6 +72,15 @@ class ScaleHead(nn.Module):
         x = x * 2.0**fraction_bits
         return x + (x.round() - x).detach()
 
+    def _bias(self, layer: int, q: Tensor) -> Tensor:
+        """Integer biases with the rounding half inside: (N, out), or (1, out) for the layer that ignores q."""
+        bias = self.biases[layer][None]
+        if layer == 0:
+            bias = bias + self.q_bias.log(q)
+        if layer == 2:
+            bias = bias + (self.offset.log(q) / SCALE_STEP).repeat(1, 4)
+        return self._integer(bias, ACTIVATION_BITS + WEIGHT_BITS[layer]) + 2.0 ** (SHIFTS[layer] - 1)
+
     @torch.autocast("cuda", enabled=False)
     @torch.autocast("cpu", enabled=False)
     def forward(self, z_symbols: Tensor, dequant: Tensor, q: Tensor) -> Tensor:
@@ -83,21 +91,15 @@ class ScaleHead(nn.Module):
         fine = self._integer(dequant, ACTIVATION_BITS + 8)
         a = _clamp(_floor_ste(z_symbols * fine / 256 + 0.5), -ACTIVATION_LIMIT, ACTIVATION_LIMIT)
         for layer in range(3):
-            fraction_bits = ACTIVATION_BITS + WEIGHT_BITS[layer]
-            shift = fraction_bits if layer == 2 else WEIGHT_BITS[layer]
-            bias = self.biases[layer][None].expand(q.shape[0], -1)
-            if layer == 0:
-                bias = bias + self.q_bias.log(q)
-            if layer == 2:
-                bias = bias + (self.offset.log(q) / SCALE_STEP).repeat(1, 4)
-            bias = self._integer(bias, fraction_bits) + 2.0 ** (shift - 1)
+            shift = SHIFTS[layer]
+            bias = self._bias(layer, q)
             a = torch.einsum("oi,nihw->nohw", self._matrix(layer), a) + bias[:, :, None, None]
             if layer < 2:
                 a = _floor_ste(a / 2.0**shift)
                 a = torch.where(a < 0, _floor_ste(a / 8), a)
                 a = _clamp(a, -ACTIVATION_LIMIT, ACTIVATION_LIMIT)
             else:
-                a = _clamp(_floor_ste(a / 2.0**shift), 0, N_SCALES - 1)
+                a = _clamp(_floor_ste(a / 2.0**shift), 0, N_TABLES - 1)
         n, _, height, width = a.shape
         a = a.view(n, 2, 2, self.n_y, height, width).permute(0, 3, 4, 1, 5, 2)
         return a.reshape(n, self.n_y, 2 * height, 2 * width)
@@ -111,15 +113,7 @@ class ScaleHead(nn.Module):
         q = torch.arange(MAX_Q_INDEX + 1, device=dequant_table.device)
         result = {"dequant": self._integer(dequant_table, ACTIVATION_BITS + 8)}
         for layer in range(3):
-            fraction_bits = ACTIVATION_BITS + WEIGHT_BITS[layer]
-            shift = fraction_bits if layer == 2 else WEIGHT_BITS[layer]
-            half = 2.0 ** (shift - 1)
-            bias = self.biases[layer]
+            bias = self._bias(layer, q)
             result[f"weight{layer + 1}"] = self._matrix(layer)
-            if layer == 0:
-                bias = bias[None] + self.q_bias.log(q)
-            if layer == 2:
-                table = bias[None] + (self.offset.log(q) / SCALE_STEP).repeat(1, 4)
-                bias = table
-            result[f"bias{layer + 1}"] = self._integer(bias, fraction_bits) + half
+            result[f"bias{layer + 1}"] = bias[0] if layer == 1 else bias
         return {name: tensor.round().to(torch.int32).cpu() for name, tensor in result.items()}

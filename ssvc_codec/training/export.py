@@ -11,9 +11,10 @@ from safetensors.numpy import save_file
 from torch import Tensor
 
 from ..entropy import IntegerScaleHead, gaussian_tables
+from ..entropy.tables import N_TABLES, SCALE_MIN
 from ..nets.blocks import GainTable
 from ..nets.intra import IntraConfig, IntraNet
-from ..nets.scale_head import N_SCALES, SCALE_MIN, SCALE_STEP, WEIGHT_BITS, ScaleHead
+from ..nets.scale_head import SCALE_STEP, WEIGHT_BITS, ScaleHead
 from ..weights import Model
 
 __all__ = ["export_intra", "import_intra"]
@@ -35,7 +36,7 @@ def _integer_tensors(head: ScaleHead, z_gain: GainTable, z_scale: GainTable) -> 
     tensors = {name: value.numpy() for name, value in head.export(1 / z_gain.table()).items()}
     for name in ("weight1", "weight2", "weight3"):
         tensors[name] = tensors[name].astype(np.int16)
-    index = ((z_scale.table() / SCALE_MIN).log() / SCALE_STEP).round().clamp(0, N_SCALES - 1)
+    index = ((z_scale.table() / SCALE_MIN).log() / SCALE_STEP).round().clamp(0, N_TABLES - 1)
     tensors["z_index"] = index.to(torch.uint8).cpu().numpy()
     return tensors
 

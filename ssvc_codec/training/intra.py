@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import MediaError
+from ..inference.device import pick_device
 from ..nets.intra import IntraConfig, IntraNet, Masks, to_half
 from ..weights import load_model
 from .export import export_intra, import_intra
@@ -53,11 +54,6 @@ class TrainOptions:
     report_seconds: float = 30.0
     validate_seconds: float = 300.0
     max_steps: int = 0
-
-
-def pick_device(name: str) -> str:
-    """'auto' is CUDA where there is one."""
-    return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
 
 
 class _Optimizers:

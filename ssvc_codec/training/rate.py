@@ -41,7 +41,7 @@ def coded_bits(residual: Tensor, scale: Tensor) -> Tensor:
     The value, and the gradient of the scales, are those of the rounded symbols. The
     gradient of the residuals is that of additive noise (Balle 2017). With noise for both,
     a latent that is always 0 seems to cost 0.16 bits, and scales and hyper-latents are
-    tuned for a cost that no stream has: measured, 0.23 bits per pixel at every rate.
+    tuned for a cost that no stream has: 0.24 bits per pixel for 384 latents that are 0.
     """
     rounded = gaussian_bits(torch.round(residual).detach(), scale)
     noisy = gaussian_bits(residual + torch.rand_like(residual) - 0.5, scale.detach())
