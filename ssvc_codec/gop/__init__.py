@@ -1,5 +1,7 @@
-"""Groups of objects and, later, the order of frames."""
+"""Groups of objects, and groups of pictures: types, order and references of frames."""
 
 from ssvc_codec.gop.groups import Box, cells_of, group_map
+from ssvc_codec.gop.planner import FramePlan, GopPlanner
+from ssvc_codec.gop.scene_cut import SceneCutDetector
 
-__all__ = ["Box", "cells_of", "group_map"]
+__all__ = ["Box", "FramePlan", "GopPlanner", "SceneCutDetector", "cells_of", "group_map"]

@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssvc_codec.bitstream.limits import CELL_LOG2, MAX_GROUPS
+from ssvc_codec.bitstream.objects import SceneObject
 from ssvc_codec.errors import LimitError
 
-__all__ = ["Box", "cells_of", "group_map"]
+__all__ = ["Box", "cells_of", "group_map", "group_members"]
 
 
 class Box(Protocol):
@@ -62,6 +63,17 @@ def group_map(objects: Sequence[Box], *, width: int, height: int) -> NDArray[np.
         for i in indexes:
             groups[first[i, 1] : last[i, 1] + 1, first[i, 0] : last[i, 0] + 1] = group
     return groups
+
+
+def group_members(objects: Sequence[SceneObject], groups: NDArray[np.uint16]) -> tuple[frozenset[int], ...]:
+    """Track ids of the objects of every group; the background, group 0, has none.
+
+    groups: what group_map gives for the same objects.
+    """
+    members: list[set[int]] = [set() for _ in range(int(groups.max()) + 1)]
+    for item in objects:
+        members[groups[item.y >> CELL_LOG2, item.x >> CELL_LOG2]].add(item.track_id)
+    return tuple(frozenset(group) for group in members)
 
 
 def cells_of(groups: NDArray[np.uint16], group: int) -> NDArray[np.int64]:

@@ -1,0 +1,73 @@
+"""Which frame is I, which is P, what it refers to, and how finely it is coded: all of that is decided here.
+
+Low delay: frames are coded in the order in which they are shown, and a P frame refers to the frame before it. Closed
+groups: an I frame, then P frames up to the next I frame; nothing refers across an I frame.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from ssvc_codec.bitstream.frame_header import MAX_Q_INDEX, FrameType
+from ssvc_codec.frame import Frame
+from ssvc_codec.gop.scene_cut import SceneCutDetector
+
+__all__ = ["FramePlan", "GopPlanner"]
+
+I_OFFSET: Final = 12  # added to q_index where P frames follow: they inherit what the I frame spends
+P_OFFSETS: Final = (0, 0, 0, 0)  # in turn over the P frames of a group
+_N_FRAME_NUMBERS: Final = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class FramePlan:
+    """How one frame is to be coded."""
+
+    frame_type: FrameType
+    frame_number: int  # frames since the I frame, modulo 2^16 (Table 5)
+    q_index: int  # 0 (coarse) to 63 (fine)
+    is_scene_cut: bool = False  # also where a P frame must do, so soon after the last I frame
+
+    @property
+    def reference(self) -> int | None:
+        """frame_number of the frame that a P frame refers to; None for an I frame."""
+        return None if self.frame_type is FrameType.I else (self.frame_number - 1) % _N_FRAME_NUMBERS
+
+
+class GopPlanner:
+    """Plans the frames of one stream, one by one, without looking ahead."""
+
+    def __init__(self, *, q_index: int, keyint: int, min_keyint: int | None = None, scenecut: bool = True) -> None:
+        """Opens a planner.
+
+        q_index: of the stream, 0 to 63; frames get offsets to it. keyint: largest distance of I frames, 1 for I
+        frames only. min_keyint: smallest distance at which a scene cut makes an I frame, a tenth of keyint if
+        None. scenecut: look for cuts. Raises ValueError.
+        """
+        if not 0 <= q_index <= MAX_Q_INDEX:
+            raise ValueError(f"q_index {q_index} is not in 0..{MAX_Q_INDEX}")
+        if keyint < 1:
+            raise ValueError(f"keyint {keyint}: 1 or more frames")
+        if min_keyint is not None and not 1 <= min_keyint <= keyint:
+            raise ValueError(f"min_keyint {min_keyint}: 1 frame to keyint, which is {keyint}")
+        self.keyint = keyint
+        self.min_keyint = max(1, keyint // 10) if min_keyint is None else min_keyint
+        self._q_index = q_index
+        self._detector = SceneCutDetector() if scenecut and keyint > 1 else None
+        self._distance: int | None = None  # of the last frame from its I frame
+
+    def plan(self, frame: Frame, *, force_key: bool = False) -> FramePlan:
+        """Plans the next frame. force_key: it is an I frame whatever keyint and min_keyint say."""
+        is_cut = self._detector is not None and self._detector.send(frame)
+        distance = 0 if self._distance is None else self._distance + 1
+        if force_key or distance >= self.keyint or (is_cut and distance >= self.min_keyint):
+            distance = 0
+        self._distance = distance
+        frame_type = FrameType.P if distance else FrameType.I
+        return FramePlan(frame_type, distance % _N_FRAME_NUMBERS, self._q_of(distance), is_cut)
+
+    def _q_of(self, distance: int) -> int:
+        intra_offset = I_OFFSET if self.keyint > 1 else 0
+        offset = P_OFFSETS[(distance - 1) % len(P_OFFSETS)] if distance else intra_offset
+        return min(max(self._q_index + offset, 0), MAX_Q_INDEX)
