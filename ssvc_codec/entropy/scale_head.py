@@ -27,7 +27,7 @@ class IntegerScaleHead:
     def __init__(self, tensors: Mapping[str, NDArray[np.generic]]) -> None:
         """tensors: the names of docs/bitstream.md, section 5.4. Raises ModelError where sums could be inexact."""
         try:
-            self.z_index = tensors["z_index"].astype(np.uint8)  # (64, C_z)
+            self.z_index = tensors["z_index"].astype(np.uint8)  # (64, C_z), or (64, states x C_z)
             self._dequant = tensors["dequant"].astype(np.int64)  # (64, C_z)
             self._weights: list[NDArray[np.floating]] = [
                 tensors[f"weight{k}"].astype(np.float32).T.copy() for k in (1, 2, 3)
@@ -39,19 +39,28 @@ class IntegerScaleHead:
             bound = np.abs(weight).sum(0) * ACTIVATION_LIMIT + np.abs(bias).max(0, initial=0)
             if float(bound.max()) >= EXACT_LIMIT:
                 raise ModelError(f"scale head layer {number + 1} can exceed 2**23.5 (docs/bitstream.md, section 5.4)")
-        self.n_z = self.z_index.shape[1]
+        self.n_z = self._dequant.shape[1]
+        self.n_extra = self._weights[0].shape[0] - self.n_z  # integer inputs beside z
         self.n_columns = self._weights[2].shape[1]
 
-    def z_indexes(self, q: NDArray[np.integer]) -> NDArray[np.uint8]:
-        """q: (n,) q_index of each cell. Returns (n, C_z)."""
-        return self.z_index[q]
+    def z_indexes(self, q: NDArray[np.integer], states: NDArray[np.integer] | None = None) -> NDArray[np.uint8]:
+        """q: (n,) q_index of each cell; states: (n, C_z), where there are several. Returns (n, C_z)."""
+        rows = self.z_index[q]
+        if states is None:
+            return rows
+        spread = rows.reshape(q.size, -1, self.n_z)
+        return np.take_along_axis(spread, states[:, None].astype(np.int64), axis=1)[:, 0]
 
-    def y_indexes(self, z: NDArray[np.int32], q: NDArray[np.integer]) -> NDArray[np.uint8]:
-        """z: (n, C_z) symbols; q: (n,) q_index of each cell. Returns (n, 4 C_y)."""
+    def y_indexes(
+        self, z: NDArray[np.int32], q: NDArray[np.integer], extra: NDArray[np.int32] | None = None
+    ) -> NDArray[np.uint8]:
+        """z: (n, C_z) symbols; q: (n,) q_index of each cell; extra: (n, n_extra). Returns (n, 4 C_y)."""
         if q.size and (q == q[0]).all():
             q = q[:1]  # one row serves all cells
         scaled = (z.astype(np.int64) * self._dequant[q] + 128) >> 8
         a = np.clip(scaled, -ACTIVATION_LIMIT, ACTIVATION_LIMIT).astype(np.float32)
+        if extra is not None:
+            a = np.concatenate([a, extra.astype(np.float32)], axis=1)
         for layer in (0, 1, 2):
             bias = self._biases[layer]
             a = a @ self._weights[layer] + (bias if bias.ndim == 1 else bias[q])
@@ -68,6 +77,13 @@ class IntegerScaleHead:
         steps = np.arange(n * self.n_z, dtype=np.int64).reshape(n, self.n_z)
         z = ((steps * 2654435761 >> 7) % 41 - 20).astype(np.int32)
         q = (np.arange(n) % 64).astype(np.int64)
-        digest = hashlib.sha256(self.z_indexes(q).tobytes())
-        digest.update(self.y_indexes(z, q).tobytes())
+        states = extra = None
+        n_states = self.z_index.shape[1] // self.n_z
+        if n_states > 1:
+            states = (steps * 40503 >> 3) % n_states
+        if self.n_extra:
+            pattern = np.arange(n * self.n_extra, dtype=np.int64).reshape(n, self.n_extra)
+            extra = ((pattern * 2654435761 >> 9) % 128).astype(np.int32)
+        digest = hashlib.sha256(self.z_indexes(q, states).tobytes())
+        digest.update(self.y_indexes(z, q, extra).tobytes())
         return digest.hexdigest()

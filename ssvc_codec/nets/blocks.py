@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["DepthwiseBlock", "GainTable", "GroupMask", "Pointwise", "round_ste", "silu"]
+__all__ = ["DepthwiseBlock", "GainTable", "GroupMask", "MaskedConv", "Pointwise", "round_ste", "silu"]
 
 N_ANCHORS = 8
 MAX_Q_INDEX = 63
@@ -97,6 +97,21 @@ class DepthwiseBlock(nn.Module):
             h = mask.convolve(h, self.depthwise_weight, self.depthwise_bias)
         x = _add(self.project(h), x)
         return _add(self.merge(silu(self.feed(x))), x)
+
+
+class MaskedConv(nn.Module):
+    """3x3 convolution over all channels in which each tap counts only inside its own group."""
+
+    def __init__(self, n_in: int, n_out: int, *, scale: float = 1.4) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(n_out, n_in, 3, 3) * scale / (9 * n_in) ** 0.5)
+        self.bias = nn.Parameter(torch.zeros(n_out))
+
+    def forward(self, x: Tensor, mask: GroupMask | None) -> Tensor:
+        """x: (N, C_in, H, W). Returns (N, C_out, H, W)."""
+        if mask is None:
+            return F.conv2d(x, self.weight, self.bias, padding=1)
+        return mask.convolve(x, self.weight, self.bias)
 
 
 class GainTable(nn.Module):

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..entropy.tables import SCALE_MIN
-from .blocks import DepthwiseBlock, GainTable, GroupMask, Pointwise, round_ste, silu
+from .blocks import DepthwiseBlock, GainTable, GroupMask, MaskedConv, Pointwise, round_ste, silu
 from .scale_head import SCALE_STEP, ScaleHead
 
 __all__ = ["IntraConfig", "IntraNet", "IntraOutput", "Masks", "merge_planes", "split_planes", "to_half"]
@@ -120,21 +120,6 @@ class _Analysis(nn.Module):
             return self.head(h.float()) + self.linear(F.pixel_unshuffle(x.float(), 2))
 
 
-class _MaskedConv(nn.Module):
-    """3x3 convolution over all channels in which each tap counts only inside its own group."""
-
-    def __init__(self, n_in: int, n_out: int, *, scale: float = 1.4) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.randn(n_out, n_in, 3, 3) * scale / (9 * n_in) ** 0.5)
-        self.bias = nn.Parameter(torch.zeros(n_out))
-
-    def forward(self, x: Tensor, mask: GroupMask | None) -> Tensor:
-        """x: (N, C_in, H, W). Returns (N, C_out, H, W)."""
-        if mask is None:
-            return F.conv2d(x, self.weight, self.bias, padding=1)
-        return mask.convolve(x, self.weight, self.bias)
-
-
 class _Synthesis(nn.Module):
     """g_s: the inverse linear transform, and a small network at 1/2 that mends its picture.
 
@@ -145,11 +130,11 @@ class _Synthesis(nn.Module):
     def __init__(self, c: IntraConfig) -> None:
         super().__init__()
         self.linear = Pointwise(c.n_y, 4 * PLANE_CHANNELS)
-        self.first = _MaskedConv(HALF_CHANNELS, c.mend_width, scale=4.0)
+        self.first = MaskedConv(HALF_CHANNELS, c.mend_width, scale=4.0)
         self.phase = nn.Parameter(torch.zeros(1, c.mend_width, 8, 8))  # where in its 16x16 block a position is
         self.q_scale = GainTable(c.mend_width)
-        self.middle = nn.ModuleList([_MaskedConv(c.mend_width, c.mend_width) for _ in range(c.mend_layers)])
-        self.last = _MaskedConv(c.mend_width, HALF_CHANNELS, scale=0.02)
+        self.middle = nn.ModuleList([MaskedConv(c.mend_width, c.mend_width) for _ in range(c.mend_layers)])
+        self.last = MaskedConv(c.mend_width, HALF_CHANNELS, scale=0.02)
         self.q_last = GainTable(HALF_CHANNELS)
 
     def forward(self, y_hat: Tensor, q: Tensor, masks: Masks) -> Tensor:

@@ -54,10 +54,13 @@ def _clamp(x: Tensor, low: float, high: float) -> Tensor:
 class ScaleHead(nn.Module):
     """Scale table index of every latent of a cell, from the integer hyper-latents of that cell."""
 
-    def __init__(self, n_z: int, n_y: int, *, hidden: int = 128) -> None:
+    def __init__(self, n_z: int, n_y: int, *, hidden: int = 128, n_extra: int = 0) -> None:
+        """n_extra: further integer inputs of a cell, -127..127."""
         super().__init__()
-        sizes = ((n_z, hidden), (hidden, hidden), (hidden, 4 * n_y))
+        sizes = ((n_z + n_extra, hidden), (hidden, hidden), (hidden, 4 * n_y))
         self.weights = nn.ParameterList([torch.randn(o, i) / math.sqrt(i) for i, o in sizes])
+        with torch.no_grad():
+            self.weights[0][:, n_z:] = 0  # the further inputs are large from the first step
         self.biases = nn.ParameterList([torch.zeros(o) for _, o in sizes])
         self.q_bias = GainTable(hidden)  # its logarithm is added to the first layer
         self.offset = GainTable(n_y)  # its logarithm, in table steps, is added to the index
@@ -83,13 +86,16 @@ class ScaleHead(nn.Module):
 
     @torch.autocast("cuda", enabled=False)
     @torch.autocast("cpu", enabled=False)
-    def forward(self, z_symbols: Tensor, dequant: Tensor, q: Tensor) -> Tensor:
+    def forward(self, z_symbols: Tensor, dequant: Tensor, q: Tensor, extra: Tensor | None = None) -> Tensor:
         """z_symbols: (N, C_z, H, W) integer-valued; dequant: (N, C_z, 1, 1) units of z per symbol; q: (N,).
 
+        extra: (N, n_extra, H, W) integer-valued.
         Returns (N, C_y, 2H, 2W) float32, integer-valued in 0..63, with gradients.
         """
         fine = self._integer(dequant, ACTIVATION_BITS + 8)
         a = _clamp(_floor_ste(z_symbols * fine / 256 + 0.5), -ACTIVATION_LIMIT, ACTIVATION_LIMIT)
+        if extra is not None:
+            a = torch.cat([a, extra], dim=1)
         for layer in range(3):
             shift = SHIFTS[layer]
             bias = self._bias(layer, q)

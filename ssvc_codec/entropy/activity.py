@@ -1,0 +1,47 @@
+"""What a P frame takes from the symbols of the frame before: integers alone (docs/bitstream.md, section 5.4)."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["N_Z_STATES", "activity_rows", "activity_table", "band_edges"]
+
+N_Z_STATES = 4  # of a hyper-latent in the frame before: unknown, 0, 1, 2 or more in magnitude
+FLAG = 64  # last input of a cell whose earlier symbols are known
+TABLE_SIZE = 256
+
+
+def band_edges(n_y: int) -> tuple[int, ...]:
+    """Where bands of channels begin and end: 0, 2, 6, 14, 30, .. n_y."""
+    edges = [0]
+    size = 2
+    while edges[-1] + size < n_y:
+        edges.append(edges[-1] + size)
+        size *= 2
+    if n_y - edges[-1] < edges[-1] - edges[-2]:  # a short rest joins the band before it
+        edges.pop()
+    return (*edges, n_y)
+
+
+def activity_table() -> NDArray[np.uint8]:
+    """(256,) uint8: level of a sum of magnitudes, 16 log2(1 + sum) rounded to nearest, at most 127."""
+    return np.array([min(127, math.floor(16 * math.log2(1 + s) + 0.5)) for s in range(TABLE_SIZE)], dtype=np.uint8)
+
+
+def activity_rows(y: NDArray[np.integer], known: NDArray[np.bool_], *, flag: bool = True) -> NDArray[np.int32]:
+    """Inputs of the scale head from the symbols of the frame before, or of another kind.
+
+    y: (n, 4 C_y) symbols of n cells; known: (n,), where they count. Returns (n, 4 bands) int32, for each
+    band the level at each of the 4 positions, and with flag one column more; 0 where unknown.
+    """
+    n, columns = y.shape
+    magnitude = np.abs(y.reshape(n, 4, columns // 4).astype(np.int64))
+    sums = np.stack([magnitude[:, :, a:b].sum(2) for a, b in pairwise(band_edges(columns // 4))], axis=1)
+    rows = activity_table()[np.minimum(sums, TABLE_SIZE - 1)].reshape(n, -1).astype(np.int32)
+    if flag:
+        rows = np.concatenate([rows, np.full((n, 1), FLAG, np.int32)], axis=1)
+    return np.where(known[:, None], rows, 0)
