@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Protocol
 
 import typer
 
@@ -94,7 +95,74 @@ def intra(
         optimizer=optimizer,
         seed=seed,
     )
-    trainer = IntraTrainer(options)
+    return _run(IntraTrainer(options), quiet=quiet)
+
+
+@train_app.command()
+@with_exit_code
+def inter(
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="Shards of clips made by `ssvc train pack`.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="State and logs of the run.")],
+    *,
+    stage: Annotated[
+        Literal["motion", "joint", "gop"],
+        typer.Option(help="Motion alone; all of a frame, frame by frame; or all of several frames at once."),
+    ],
+    minutes: Annotated[float, typer.Option(min=0, help="How long to train now.")] = 60,
+    horizon_minutes: Annotated[
+        float, typer.Option(min=0, help="Length of the learning-rate schedule over all runs; 0: this run.")
+    ] = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the state in OUT.")] = False,
+    init: Annotated[str, typer.Option(metavar="MODEL", help="Start from the weights of a model.")] = "base",
+    batch: Annotated[int, typer.Option(min=1, help="Clips of a step.")] = 4,
+    crop: Annotated[int, typer.Option(min=64, help="Side of a crop in luma samples.")] = 128,
+    frames: Annotated[
+        int, typer.Option(min=0, metavar="N", help="P frames in a row; 0: 1 (motion), 4 (joint), 3 (gop).")
+    ] = 0,
+    learning_rate: Annotated[float, typer.Option(help="Peak learning rate of AdamW.")] = 1e-3,
+    intra_share: Annotated[
+        float, typer.Option(min=0, max=1, help="Of the learning rate, for the intra networks in stage gop; 0: fixed.")
+    ] = 0,
+    mask_share: Annotated[float, typer.Option(min=0, max=1, help="Of the steps, with random groups.")] = 0.2,
+    seed: Annotated[int, typer.Option(help="Of every random number.")] = 1,
+    max_steps: Annotated[int, typer.Option(min=0, help="Stop after this many steps; 0: by time alone.")] = 0,
+    threads: Threads = 0,
+    device: Device = "auto",
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> int:
+    """Train the P-frame networks. Ctrl-C saves the state, --resume goes on from it."""
+    from ssvc_codec.training.inter import InterTrainer, InterTrainOptions
+
+    options = InterTrainOptions(
+        data=data,
+        out=out,
+        stage=stage,
+        init=init,
+        minutes=minutes,
+        horizon_minutes=horizon_minutes,
+        resume=resume,
+        device=device,
+        threads=threads,
+        batch=batch,
+        crop=crop,
+        n_frames=frames,
+        learning_rate=learning_rate,
+        intra_share=intra_share,
+        seed=seed,
+        mask_share=mask_share,
+        max_steps=max_steps,
+    )
+    return _run(InterTrainer(options), quiet=quiet)
+
+
+class _Trainer(Protocol):
+    def train(self, progress_line: Callable[[str], None]) -> None: ...
+
+    def save(self) -> None: ...
+
+
+def _run(trainer: _Trainer, *, quiet: bool) -> int:
     try:
         trainer.train(_ignore if quiet else _report)
     except KeyboardInterrupt:

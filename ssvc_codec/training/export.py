@@ -7,27 +7,29 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from safetensors.numpy import save_file
 from torch import Tensor
 
 from ..entropy import IntegerScaleHead, gaussian_tables
 from ..entropy.tables import N_TABLES, SCALE_MIN
 from ..nets.blocks import GainTable
+from ..nets.inter import InterConfig, InterNet
 from ..nets.intra import IntraConfig, IntraNet
 from ..nets.scale_head import SCALE_STEP, WEIGHT_BITS, ScaleHead
 from ..weights import Model
 
-__all__ = ["export_intra", "import_intra"]
+__all__ = ["export_intra", "export_model", "import_inter", "import_intra"]
 
-EXACT = ("log_gain",)  # parameters kept in float32
+EXACT = ("log_gain", "linear.weight", "linear_back.weight")  # parameters kept in float32
 
 
 def _network_tensors(net: torch.nn.Module, prefix: str) -> dict[str, np.ndarray]:
     result: dict[str, np.ndarray] = {}
     for name, value in net.state_dict().items():
-        if name.startswith("scale_head."):
+        if "scale_head." in name:
             continue
-        exact = name.endswith(EXACT) or name.endswith("linear.weight")
+        exact = name.endswith(EXACT)
         result[f"{prefix}.{name}"] = (value.float() if exact else value.half()).cpu().numpy()
     return result
 
@@ -41,28 +43,55 @@ def _integer_tensors(head: ScaleHead, z_gain: GainTable, z_scale: GainTable) -> 
     return tensors
 
 
-def export_intra(net: IntraNet, folder: Path, *, name: str, about: dict[str, object]) -> IntegerScaleHead:
+def export_intra(net: IntraNet, folder: Path, *, name: str, about: dict[str, object]) -> None:
+    """As export_model, of a model that codes I frames alone."""
+    export_model(net, None, folder, name=name, about=about)
+
+
+def export_model(intra: IntraNet, inter: InterNet | None, folder: Path, *, name: str, about: dict[str, object]) -> None:
     """Writes config.json and weights.safetensors: floats in half precision, integers as they are.
 
-    about: recipe and numbers for the card, kept in config.json. Returns the integer head written.
+    about: recipe and numbers for the card, kept in config.json.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    integers = _integer_tensors(net.scale_head, net.z_gain, net.z_scale)
     tables = gaussian_tables()
-    tensors = _network_tensors(net, "intra")
-    tensors |= {f"intra.head.{key}": value for key, value in integers.items()}
+    tensors = _network_tensors(intra, "intra")
+    heads = {"intra": _integer_tensors(intra.scale_head, intra.z_gain, intra.z_scale)}
+    config: dict[str, object] = {"name": name, "intra": intra.config.to_dict()}
+    if inter is not None:
+        tensors |= _network_tensors(inter, "inter")
+        config["inter"] = inter.config.to_dict()
+        for kind, latents in (("motion", inter.motion.latents), ("residual", inter.residual.latents)):
+            heads[kind] = _integer_tensors(latents.scale_head, latents.z_gain, latents.z_scale)
+    for kind, integers in heads.items():
+        tensors |= {f"{kind}.head.{key}": value for key, value in integers.items()}
     tensors["tables.sizes"] = np.array([table.size for table in tables], dtype=np.int32)
     tensors["tables.frequencies"] = np.concatenate(tables)
-    head = IntegerScaleHead({key: np.asarray(value) for key, value in integers.items()})
-    config = {
-        "name": name,
-        "intra": net.config.to_dict(),
-        "known_answer": {"intra": head.known_answer()},
-        "about": about,
+    answers = {
+        kind: IntegerScaleHead({k: np.asarray(v) for k, v in h.items()}).known_answer() for kind, h in heads.items()
     }
+    config |= {"known_answer": answers, "about": about}
     save_file({key: np.ascontiguousarray(value) for key, value in tensors.items()}, folder / "weights.safetensors")
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
-    return head
+
+
+def import_inter(model: Model) -> InterNet:
+    """The P-frame networks of a model, ready to be trained further; fresh ones where it has none."""
+    if "inter" not in model.config:
+        return InterNet()
+    net = InterNet(InterConfig(**model.config["inter"]))  # type: ignore[arg-type]
+    state = dict(net.state_dict())
+    for key, value in model.group("inter").items():
+        if key in state:
+            state[key] = torch.from_numpy(np.asarray(value).astype(np.float32))
+    for kind, latents in (("motion", net.motion.latents), ("residual", net.residual.latents)):
+        head = {k: torch.from_numpy(np.asarray(v).astype(np.float32)) for k, v in model.group(f"{kind}.head").items()}
+        n_inputs = latents.scale_head.weights[0].shape[1]
+        head["weight1"] = F.pad(head["weight1"], (0, n_inputs - head["weight1"].shape[1]))
+        values = _scale_head_state(head, latents.n_y)
+        state |= {f"{kind}.latents.{name}": value for name, value in values.items()}
+    net.load_state_dict(state)
+    return net
 
 
 def import_intra(model: Model) -> IntraNet:

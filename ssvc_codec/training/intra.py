@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from ..weights import load_model
 from .export import export_intra, import_intra
 from .rate import PLANE_WEIGHTS, coded_bits, lambda_of
 from .sampling import PictureSampler, random_masks
+from .schedule import schedule
 from .shards import Clip, read_shards
 from .state import Ema, RunState, ValueLog, load_state, save_state
 from .validation import code_stills
@@ -91,14 +91,6 @@ class _Optimizers:
                 group["lr"] = next(rates) * factor
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-
-
-def schedule(progress: float, step: int) -> float:
-    """Warm-up over 200 steps, flat to 40 % of the time, then a cosine to 1 %."""
-    warm = min(1.0, (step + 1) / 200)
-    if progress < 0.4:
-        return warm
-    return warm * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, (progress - 0.4) / 0.6))))
 
 
 def weighted_mse(x: Tensor, x_hat: Tensor) -> Tensor:

@@ -7,17 +7,11 @@ import math
 import torch
 from torch import Tensor
 
+from ..nets.lagrangian import PLANE_WEIGHTS, lambda_of
+
 __all__ = ["PLANE_WEIGHTS", "coded_bits", "gaussian_bits", "lambda_of"]
 
-PLANE_WEIGHTS = (0.75, 0.5, 0.5)  # of the squared errors of Y, U and V: near the gradient of 6:1:1 PSNR
 LIKELIHOOD_MIN = 1e-9
-LAMBDA_FIRST = 0.0009  # bits per pixel for one unit of squared error (0..255), at q_index 0
-LAMBDA_LAST = 0.4  # at q_index 63
-
-
-def lambda_of(q: Tensor) -> Tensor:
-    """Lagrangian of R + lambda D for a q_index: R in bits per pixel, D in squared 8-bit code values."""
-    return LAMBDA_FIRST * (LAMBDA_LAST / LAMBDA_FIRST) ** (q / 63)
 
 
 def gaussian_bits(symbols: Tensor, scale: Tensor) -> Tensor:

@@ -8,11 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..nets.inter import InterMasks
 from ..nets.intra import Masks, merge_planes
 from ..nets.masking import TwoGroupMask
 from .shards import Clip
 
-__all__ = ["PictureSampler", "random_masks"]
+__all__ = ["PictureSampler", "random_inter_masks", "random_masks"]
 
 CELL = 32
 
@@ -57,6 +58,12 @@ class PictureSampler:
 
 def random_masks(n: int, size: int, device: str, generator: torch.Generator) -> Masks:
     """Two groups per sample: one to three rectangles of cells against the rest."""
+    masks = random_inter_masks(n, size, device, generator)
+    return Masks(masks.at2, masks.at8, masks.at16)
+
+
+def random_inter_masks(n: int, size: int, device: str, generator: torch.Generator) -> InterMasks:
+    """As random_masks, with 1/4."""
     cells = size // CELL
     inside = torch.zeros(n, cells, cells, dtype=torch.bool)
     positions = torch.arange(cells)
@@ -69,7 +76,5 @@ def random_masks(n: int, size: int, device: str, generator: torch.Generator) -> 
         columns = (positions >= low[:, 1:]) & (positions < high[:, 1:])
         inside |= rows[:, :, None] & columns[:, None, :] & kept[:, None, None]
     grid = inside[:, None].float().to(device)
-    at16 = F.interpolate(grid, scale_factor=2.0, mode="nearest")
-    at8 = F.interpolate(grid, scale_factor=4.0, mode="nearest")
-    at2 = F.interpolate(grid, scale_factor=16.0, mode="nearest")
-    return Masks(TwoGroupMask(at2), TwoGroupMask(at8), TwoGroupMask(at16))
+    sizes = (16.0, 8.0, 4.0, 2.0)
+    return InterMasks(*(TwoGroupMask(F.interpolate(grid, scale_factor=k, mode="nearest")) for k in sizes))
