@@ -1,31 +1,72 @@
-"""Packets in, frames out."""
+"""Packets in, frames or flow out."""
 
 from __future__ import annotations
 
-from typing import cast
+from collections.abc import Collection
+from typing import Generic, NamedTuple, TypeVar, cast, overload
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from .bitstream import FrameType, ParsedPacket, SequenceHeader, SubstreamKind, parse_packet
-from .errors import BitstreamError
-from .frame import Frame, Plane, VideoFormat
-from .gop.groups import group_map
+from .bitstream import FrameType, ParsedPacket, SceneObject, SequenceHeader, SubstreamKind, parse_packet
+from .errors import BitstreamError, ModelError
+from .flow import FlowField
+from .frame import Frame, VideoFormat
+from .gop.groups import group_map, group_members
+from .inference.inter import FrameMaps, InterCoder, InterReference
 from .inference.intra import GroupSymbols, IntraCoder
+from .inference.planes import tensor_to_planes
 from .packet import Packet
-from .weights import load_model
+from .weights import Model, load_model
 
 __all__ = ["Decoder"]
 
+PARTS = frozenset({"motion"})
+Output = TypeVar("Output", Frame, FlowField)
 
-class Decoder:
-    """Decodes packets in their order. Not thread safe."""
+
+class _State(NamedTuple):
+    """What a P packet needs of the packet before."""
+
+    frame_number: int
+    objects: tuple[SceneObject, ...]
+    reference: InterReference | None  # None where the model has no P-frame networks
+
+
+class Decoder(Generic[Output]):
+    """Decodes packets in their order: to frames, or with parts={"motion"} to flow. Not thread safe."""
+
+    @overload
+    def __init__(
+        self: Decoder[Frame],
+        sequence_header: bytes | None = None,
+        *,
+        parts: None = None,
+        model: str | None = None,
+        device: str = "auto",
+        threads: int = 0,
+        reduced_precision: bool = True,
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self: Decoder[FlowField],
+        sequence_header: bytes | None = None,
+        *,
+        parts: Collection[str],
+        model: str | None = None,
+        device: str = "auto",
+        threads: int = 0,
+        reduced_precision: bool = True,
+    ) -> None: ...
 
     def __init__(
         self,
         sequence_header: bytes | None = None,
         *,
+        parts: Collection[str] | None = None,
         model: str | None = None,
         device: str = "auto",
         threads: int = 0,
@@ -33,16 +74,22 @@ class Decoder:
     ) -> None:
         """Opens a decoder.
 
-        sequence_header: as CodecPrivate carries it; without it the first key frame tells.
+        sequence_header: as CodecPrivate carries it; without it the first key frame tells. parts:
+        None for the picture; {"motion"} for the optical flow alone, which reads no other substream.
         model: folder of the weights where they are not the installed ones. reduced_precision:
         bfloat16 where it is fast; symbols are the same either way.
         Raises BitstreamError, ModelError, ValueError.
         """
+        if parts is not None and (not parts or not PARTS.issuperset(parts)):
+            raise ValueError(f"parts {sorted(parts)}: {', '.join(sorted(PARTS))} can be decoded alone")
         if threads > 0:
             torch.set_num_threads(threads)
+        self._flow_only = parts is not None
         self._device, self._model, self._reduced = device, model, reduced_precision
         self._header: SequenceHeader | None = None
         self._intra: IntraCoder | None = None
+        self._inter: InterCoder | None = None
+        self._state: _State | None = None
         if sequence_header is not None:
             self._open(SequenceHeader.from_bytes(sequence_header))
 
@@ -54,62 +101,139 @@ class Decoder:
     @property
     def phase_seconds(self) -> dict[str, float]:
         """Time spent so far by phase of decoding."""
-        return dict(self._intra.seconds) if self._intra else {}
+        intra = dict(self._intra.seconds) if self._intra else {}
+        return intra | {f"P {k}": v for k, v in (self._inter.seconds if self._inter else {}).items()}
 
-    def send(self, packet: Packet) -> list[Frame]:
-        """Decodes one packet to its frame.
+    def send(self, packet: Packet) -> list[Output]:
+        """Decodes one packet to its frame, or with parts={"motion"} to its flow (none for an I packet).
 
-        Groups that are not in the packet are mid grey. Raises BitstreamError (nothing was
-        decoded, the next key frame is unaffected), LimitError, ModelError.
+        Groups that are not in the packet are mid grey (I), the reference (no motion) or the prediction (no residual).
+        Raises BitstreamError (nothing was decoded; P packets are refused until the next I packet), LimitError,
+        ModelError.
         """
+        state, self._state = self._state, None  # after an error nothing may refer to this frame
         parsed = parse_packet(packet.data)
-        planes = self._planes(parsed)
+        if self._flow_only:
+            self._state, flow = self._flow(parsed, state, packet)
+            return [] if flow is None else [cast(Output, flow)]
+        picture, self._state = self._picture(parsed, state)
         assert self._header is not None
-        return [Frame(*planes, self._header.format, packet.pts, packet.duration, packet.time_base)]
+        planes = tensor_to_planes(picture, self._header.format)
+        frame = Frame(*planes, self._header.format, packet.pts, packet.duration, packet.time_base)
+        return [cast(Output, frame)]
 
-    def flush(self) -> list[Frame]:
-        """Frames still held back: none, as decoding has no delay."""
+    def flush(self) -> list[Output]:
+        """What is still held back: nothing, as decoding has no delay."""
         return []
 
     def symbols(self, data: bytes) -> dict[int, GroupSymbols]:
         """Every coded symbol of an I packet by group: what all decoders must agree on."""
         parsed = parse_packet(data)
-        return self._symbols(parsed)[3]
+        if parsed.header.frame_type is not FrameType.I:
+            raise BitstreamError("symbols are asked for of I packets")
+        q, groups = self._cells(parsed, self._objects(parsed, None))
+        return self._intra_symbols(parsed, q, groups)
 
     def _open(self, header: SequenceHeader) -> None:
-        if self._intra is None or self._header is None or self._header.weights_hash != header.weights_hash:
+        if self._header is None or self._header.weights_hash != header.weights_hash:
             model = load_model(self._model or header.model, header.weights_hash)
-            self._intra = IntraCoder(model, device=self._device, reduced_precision=self._reduced)
+            self._intra, self._inter = self._load(model)
         self._header = header
 
-    def _symbols(
-        self, parsed: ParsedPacket
-    ) -> tuple[IntraCoder, NDArray[np.int64], NDArray[np.uint16], dict[int, GroupSymbols]]:
-        if parsed.header.frame_type is not FrameType.I:
-            raise BitstreamError("this version of ssvc decodes I frames; the packet is a P frame (bitstream.md 3.1)")
-        self._open(cast(SequenceHeader, parsed.sequence_header))
-        assert self._intra is not None
+    def _load(self, model: Model) -> tuple[IntraCoder | None, InterCoder | None]:
+        intra = inter = None
+        if not self._flow_only:
+            intra = IntraCoder(model, device=self._device, reduced_precision=self._reduced)
+        if "inter" in model.config:
+            inter = InterCoder(model, device=self._device, reduced_precision=self._reduced)
+        elif self._flow_only:
+            raise ModelError(f"model {model.name} codes I frames alone: its streams have no flow")
+        return intra, inter
+
+    def _objects(self, parsed: ParsedPacket, state: _State | None) -> tuple[SceneObject, ...]:
+        """Objects of the frame. Raises BitstreamError for a P packet without its reference."""
+        if parsed.sequence_header is not None:
+            self._open(parsed.sequence_header)
+        elif state is None or self._header is None:
+            raise BitstreamError(
+                f"P frame {parsed.header.frame_number} without the frame it refers to; the next I frame goes on"
+                " (bitstream.md 3.1)"
+            )
+        elif self._inter is None:
+            raise BitstreamError(f"P frame, but model {self._header.model} codes I frames alone (bitstream.md 6.3)")
+        else:
+            parsed.header.check_follows(state.frame_number)
+        assert self._header is not None
+        return parsed.objects_after(state.objects if state else (), self._header)
+
+    def _cells(
+        self, parsed: ParsedPacket, objects: tuple[SceneObject, ...]
+    ) -> tuple[NDArray[np.int64], NDArray[np.uint16]]:
+        """q and group of every cell, (rows, columns) each."""
         assert self._header is not None
         video = self._header.format
-        groups = group_map(parsed.objects, width=video.width, height=video.height)
+        groups = group_map(objects, width=video.width, height=video.height)
         n_groups = int(groups.max()) + 1
         parsed.check_groups(n_groups)
-        q = np.array([parsed.q_of(group) for group in range(n_groups)], dtype=np.int64)[groups]
+        return np.array([parsed.q_of(group) for group in range(n_groups)], dtype=np.int64)[groups], groups
+
+    def _maps(self, parsed: ParsedPacket, objects: tuple[SceneObject, ...]) -> FrameMaps:
+        assert self._inter is not None
+        q, groups = self._cells(parsed, objects)
+        return self._inter.frame_maps(q, groups, group_members(objects, groups))
+
+    def _intra_symbols(
+        self, parsed: ParsedPacket, q: NDArray[np.int64], groups: NDArray[np.uint16]
+    ) -> dict[int, GroupSymbols]:
+        assert self._intra is not None
         symbols: dict[int, GroupSymbols] = {}
-        for group in range(n_groups):
+        for group in range(int(groups.max()) + 1):
             data = parsed.substream(SubstreamKind.OBJECT if group else SubstreamKind.BACKGROUND, group)
             if data is not None:
                 symbols[group] = self._intra.read(data, q[groups == group])
-        return self._intra, q, groups, symbols
+        return symbols
 
-    def _planes(self, parsed: ParsedPacket) -> tuple[Plane, Plane, Plane]:
-        intra, q, groups, symbols = self._symbols(parsed)
+    def _picture(self, parsed: ParsedPacket, state: _State | None) -> tuple[Tensor, _State]:
+        """The picture (1, 6, H/2, W/2) and what the next packet needs."""
+        objects = self._objects(parsed, state)
+        reference: InterReference | None = None
+        if parsed.header.frame_type is FrameType.I:
+            assert self._intra is not None
+            q, groups = self._cells(parsed, objects)
+            picture = self._intra.reconstruct(self._intra_symbols(parsed, q, groups), q, groups)
+            if self._inter is not None:
+                maps = self._inter.frame_maps(q, groups, group_members(objects, groups))
+                reference = self._inter.after_intra(picture, maps)
+        else:
+            assert state is not None
+            assert state.reference is not None
+            assert self._inter is not None
+            maps = self._maps(parsed, objects)
+            motion = _strings(parsed, SubstreamKind.MOTION, maps)
+            residual = _strings(parsed, SubstreamKind.RESIDUAL, maps)
+            picture, reference = self._inter.decode(motion, residual, maps, state.reference)
+        return picture, _State(parsed.header.frame_number, objects, reference)
+
+    def _flow(self, parsed: ParsedPacket, state: _State | None, packet: Packet) -> tuple[_State, FlowField | None]:
+        """The flow of a P packet, None for an I packet, and what the next packet needs."""
+        objects = self._objects(parsed, state)
+        assert self._inter is not None
         assert self._header is not None
+        maps = self._maps(parsed, objects)
+        number = parsed.header.frame_number
+        if parsed.header.frame_type is FrameType.I:
+            return _State(number, objects, self._inter.after_intra(None, maps)), None
+        assert state is not None
+        assert state.reference is not None
+        reference = self._inter.decode_motion(_strings(parsed, SubstreamKind.MOTION, maps), maps, state.reference)
         video = self._header.format
-        planes = intra.synthesise(symbols, q, groups, video)
-        absent = ~np.isin(groups, list(symbols))
-        if absent.any():
-            for plane, size in zip(planes, (32, 16, 16), strict=True):
-                cells = absent.repeat(size, 0).repeat(size, 1)[: plane.shape[0], : plane.shape[1]]
-                plane[cells] = 1 << (video.bit_depth - 1)
-        return planes
+        values = reference.flow[0, :, : -(-video.height // 4), : -(-video.width // 4)].cpu().numpy()
+        times = (packet.pts, packet.duration, packet.time_base)
+        flow = FlowField(np.ascontiguousarray(values), video.width, video.height, 4, *times, number)
+        return _State(number, objects, reference), flow
+
+
+def _strings(parsed: ParsedPacket, kind: SubstreamKind, maps: FrameMaps) -> dict[int, bytes]:
+    """Payloads of one kind by group. Raises ChecksumError."""
+    payloads = ((group, parsed.substream(kind, group)) for group in range(len(maps.members)))
+    return {group: data for group, data in payloads if data is not None}

@@ -2,37 +2,30 @@
 
 from __future__ import annotations
 
-import time
-from collections import defaultdict
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from typing import NamedTuple
+from collections.abc import Mapping
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..entropy import IntegerScaleHead, SymbolCoder
+from ..entropy import SymbolCoder
 from ..errors import ModelError
 from ..frame import Frame, Plane, VideoFormat
 from ..nets.intra import IntraConfig, IntraNet, Masks
-from ..nets.masking import BorderMask
 from ..weights import Model
 from .device import fast_dtype, pick_device
+from .latents import GroupSymbols
+from .loading import load_head, load_tables, load_weights
+from .maps import cell_mask, group_mask, q_tensor
+from .phases import Phases
 from .planes import frame_to_tensor, tensor_to_planes
 from .quantiser import SYMBOL_LIMIT, Quantiser
+from .rows import from_rows, rows_by_group, y_rows, z_rows
 
 __all__ = ["GroupSymbols", "IntraCoder"]
 
 GroupMap = NDArray[np.integer]
-
-
-class GroupSymbols(NamedTuple):
-    """All symbols of one group. z: (n, C_z) int32; y: (n, 4 C_y) int32; one row a cell."""
-
-    z: NDArray[np.int32]
-    y: NDArray[np.int32]
 
 
 class IntraCoder:
@@ -47,25 +40,19 @@ class IntraCoder:
         Raises ModelError where the integer head does not give its known answer here.
         """
         self.device = pick_device(device)
-        self.head = IntegerScaleHead(model.group("intra.head"))
-        known = model.config.get("known_answer", {})
-        if not isinstance(known, Mapping) or known.get("intra") != self.head.known_answer():
-            raise ModelError(f"model {model.name}: the integer scale head fails its known-answer test on this machine")
-        tables = _tables(model)
+        self.head = load_head(model, "intra")
+        tables = load_tables(model)
         self.coder = SymbolCoder(tables)
         self._quantiser = Quantiser(tables, self.device, optimise=optimise)
         self.net = _load_net(model).to(self.device)
         self.dtype = fast_dtype(self.device) if reduced_precision else torch.float32
         _reduce(self.net, self.dtype)
-        self.seconds: defaultdict[str, float] = defaultdict(float)  # time by phase since the start
+        self._phase = Phases(self.device)
 
-    @contextmanager
-    def _phase(self, name: str) -> Iterator[None]:
-        start = time.perf_counter()
-        yield
-        if self.device == "cuda":
-            torch.cuda.synchronize()
-        self.seconds[name] += time.perf_counter() - start
+    @property
+    def seconds(self) -> dict[str, float]:
+        """Time by phase since the start."""
+        return self._phase.seconds
 
     # Encoding
 
@@ -84,11 +71,11 @@ class IntraCoder:
             steps = y * gain
             z_gain = self.net.z_gain(q_map, groups.shape)
             z = torch.round(self.net.hyper_analysis(steps, masks) * z_gain).clamp(-SYMBOL_LIMIT, SYMBOL_LIMIT)
-            z_rows = _z_rows(z)
-            z_rows[self.head.z_indexes(q.reshape(-1)) == 0] = 0
-            z = torch.from_numpy(z_rows).to(self.device).float().view(1, *groups.shape, -1).permute(0, 3, 1, 2)
-            index_rows = self.head.y_indexes(z_rows, q.reshape(-1))
-            index = _from_rows(torch.from_numpy(index_rows), groups.shape, self.device)
+            z_symbols = z_rows(z)
+            z_symbols[self.head.z_indexes(q.reshape(-1)) == 0] = 0
+            z = torch.from_numpy(z_symbols).to(self.device).float().view(1, *groups.shape, -1).permute(0, 3, 1, 2)
+            index_rows = self.head.y_indexes(z_symbols, q.reshape(-1))
+            index = from_rows(torch.from_numpy(index_rows), groups.shape, self.device)
             features = self.net.means.features(z / z_gain, q_map, masks)
             anchors = self.net.anchor_mask(y.shape[2], y.shape[3], y.device)
             mean_a = self.net.means.anchors(features) * gain
@@ -96,8 +83,8 @@ class IntraCoder:
             half = torch.where(anchors, symbols_a + mean_a, 0.0) / gain
             mean_b = self.net.means.others(features, half, masks) * gain
             symbols = torch.where(anchors, symbols_a, self._quantiser(steps - mean_b, index))
-            y_rows = _y_rows(symbols)
-        return {int(group): GroupSymbols(z_rows[rows], y_rows[rows]) for group, rows in _rows_by_group(groups)}
+            y_symbols = y_rows(symbols)
+        return {int(group): GroupSymbols(z_symbols[rows], y_symbols[rows]) for group, rows in rows_by_group(groups)}
 
     def write(self, symbols: GroupSymbols, q: NDArray[np.integer]) -> bytes:
         """The string of one group. q: (n,) q_index of its cells."""
@@ -107,9 +94,14 @@ class IntraCoder:
 
     def encode(self, frame: Frame, q: NDArray[np.integer], groups: GroupMap) -> dict[int, bytes]:
         """Strings of every group of a picture."""
+        return self.write_groups(self.analyse(frame, q, groups), q, groups)
+
+    def write_groups(
+        self, symbols: Mapping[int, GroupSymbols], q: NDArray[np.integer], groups: GroupMap
+    ) -> dict[int, bytes]:
+        """Strings of every group from their symbols."""
         flat = q.reshape(-1)
-        symbols = self.analyse(frame, q, groups)
-        return {group: self.write(symbols[group], flat[rows]) for group, rows in _rows_by_group(groups)}
+        return {group: self.write(symbols[group], flat[rows]) for group, rows in rows_by_group(groups)}
 
     # Decoding
 
@@ -123,21 +115,22 @@ class IntraCoder:
             return GroupSymbols(z, y)
 
     @torch.inference_mode()
-    def synthesise(
-        self, symbols: Mapping[int, GroupSymbols], q: NDArray[np.integer], groups: GroupMap, video: VideoFormat
-    ) -> tuple[Plane, Plane, Plane]:
-        """The picture. Groups that are not given come out as whatever all-zero symbols give."""
+    def reconstruct(self, symbols: Mapping[int, GroupSymbols], q: NDArray[np.integer], groups: GroupMap) -> Tensor:
+        """The picture (1, 6, H/2, W/2) float32, in -0.5..0.5 and somewhat beyond.
+
+        Groups that are not given are 0, mid grey.
+        """
         net = self.net
         with self._phase("hyper"):
-            z_rows = np.zeros((groups.size, self.head.n_z), dtype=np.int32)
-            y_rows = np.zeros((groups.size, self.head.n_columns), dtype=np.int16)
-            for group, rows in _rows_by_group(groups):
+            z_all = np.zeros((groups.size, self.head.n_z), dtype=np.int32)
+            y_all = np.zeros((groups.size, self.head.n_columns), dtype=np.int16)
+            for group, rows in rows_by_group(groups):
                 if group in symbols:
-                    z_rows[rows], y_rows[rows] = symbols[group]
+                    z_all[rows], y_all[rows] = symbols[group]
             q_map, masks = self._maps(q, groups)
-            z = torch.from_numpy(z_rows).to(self.device).float()
+            z = torch.from_numpy(z_all).to(self.device).float()
             z = z.view(1, *groups.shape, -1).permute(0, 3, 1, 2)
-            y_symbols = _from_rows(torch.from_numpy(y_rows), groups.shape, self.device).float()
+            y_symbols = from_rows(torch.from_numpy(y_all), groups.shape, self.device).float()
             gain = net.y_gain(q_map, (y_symbols.shape[2], y_symbols.shape[3]))
             features = net.means.features(z / net.z_gain(q_map, groups.shape), q_map, masks)
             anchors = net.anchor_mask(y_symbols.shape[2], y_symbols.shape[3], y_symbols.device)
@@ -147,6 +140,14 @@ class IntraCoder:
             y_hat = y_symbols / gain + torch.where(anchors, mean_a, mean_b)
         with self._phase("synthesis"):
             x_hat = net.synthesis(y_hat, q_map, masks)
+            present = np.isin(groups, list(symbols))
+            return x_hat if present.all() else x_hat * cell_mask(present, 16, self.device)
+
+    def synthesise(
+        self, symbols: Mapping[int, GroupSymbols], q: NDArray[np.integer], groups: GroupMap, video: VideoFormat
+    ) -> tuple[Plane, Plane, Plane]:
+        """The samples. Groups that are not given are mid grey."""
+        x_hat = self.reconstruct(symbols, q, groups)
         with self._phase("planes"):
             return tensor_to_planes(x_hat, video)
 
@@ -157,73 +158,23 @@ class IntraCoder:
         flat = q.reshape(-1)
         symbols = {
             group: self.read(substreams[group], flat[rows])
-            for group, rows in _rows_by_group(groups)
+            for group, rows in rows_by_group(groups)
             if group in substreams
         }
         return self.synthesise(symbols, q, groups, video)
 
     def _maps(self, q: NDArray[np.integer], groups: GroupMap) -> tuple[Tensor, Masks]:
-        first = int(q.flat[0])
-        if (q == first).all():
-            q_map = torch.tensor([first], device=self.device)
-        else:
-            q_map = torch.from_numpy(q.astype(np.int64)).to(self.device)[None]
-        if (groups == groups.flat[0]).all():
-            return q_map, Masks()
-        cells = torch.from_numpy(groups.astype(np.int64)).to(self.device)
-        at16 = cells.repeat_interleave(2, 0).repeat_interleave(2, 1)
-        at8 = at16.repeat_interleave(2, 0).repeat_interleave(2, 1)
-        at2 = at8.repeat_interleave(4, 0).repeat_interleave(4, 1)
-        return q_map, Masks(BorderMask(at2), BorderMask(at8), BorderMask(at16))
-
-
-def _rows_by_group(groups: GroupMap) -> list[tuple[int, NDArray[np.intp]]]:
-    flat = groups.reshape(-1)
-    return [(int(group), np.flatnonzero(flat == group)) for group in np.unique(flat)]
-
-
-def _z_rows(z: Tensor) -> NDArray[np.int32]:
-    return z[0].permute(1, 2, 0).flatten(0, 1).to(torch.int32).cpu().numpy()
-
-
-def _y_rows(y: Tensor) -> NDArray[np.int32]:
-    _, channels, height, width = y.shape
-    cells = y[0].view(channels, height // 2, 2, width // 2, 2).permute(1, 3, 2, 4, 0)
-    return cells.reshape(height * width // 4, 4 * channels).to(torch.int32).cpu().numpy()
-
-
-def _from_rows(rows: Tensor, cells: tuple[int, ...], device: str) -> Tensor:
-    """(n, 4 C) rows of cells to (1, C, 2 rows, 2 columns), channels last in memory."""
-    height, width = cells
-    blocks = rows.to(device).view(height, width, 2, 2, -1).permute(0, 2, 1, 3, 4)
-    return blocks.reshape(1, 2 * height, 2 * width, -1).permute(0, 3, 1, 2)
-
-
-def _tables(model: Model) -> list[NDArray[np.uint32]]:
-    group = model.group("tables")
-    if "sizes" not in group or "frequencies" not in group:
-        raise ModelError(f"model {model.name}: no probability tables")
-    ends = np.cumsum(group["sizes"].astype(np.int64))
-    return np.split(group["frequencies"].astype(np.uint32), ends[:-1].tolist())
+        at16, at8, at2 = (group_mask(groups, k, self.device) for k in (2, 4, 16))
+        return q_tensor(q, self.device), Masks(at2, at8, at16)
 
 
 def _load_net(model: Model) -> IntraNet:
     try:
         net = IntraNet(IntraConfig(**model.config["intra"]))  # type: ignore[arg-type]
-        values = {k: torch.from_numpy(np.array(v)).float() for k, v in model.group("intra").items()}
-        values = {k: v for k, v in values.items() if not k.startswith("head.")}
-        missing, unexpected = net.load_state_dict(values, strict=False)
-    except (KeyError, TypeError, RuntimeError) as error:
-        raise ModelError(f"model {model.name}: weights do not fit its config: {error}") from error
-    if unexpected or any(not name.startswith("scale_head.") for name in missing):
-        raise ModelError(f"model {model.name}: weights do not fit its config: {missing + unexpected}")
-    return (
-        net.eval()
-        .requires_grad_(False)
-        .to(  # pyright: ignore[reportCallIssue]
-            memory_format=torch.channels_last
-        )
-    )
+    except (KeyError, TypeError) as error:
+        raise ModelError(f"model {model.name}: no intra networks in its config: {error}") from error
+    load_weights(net, model, "intra")
+    return net
 
 
 def _reduce(net: IntraNet, dtype: torch.dtype) -> None:

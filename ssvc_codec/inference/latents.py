@@ -1,0 +1,141 @@
+"""Symbols of one kind of P-frame substream: choosing, writing, reading, dequantising."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..entropy import IntegerScaleHead, SymbolCoder
+from ..entropy.activity import N_Z_STATES, activity_rows
+from ..nets.blocks import GroupMask
+from ..nets.latents import LatentModel
+from .quantiser import SYMBOL_LIMIT, Quantiser
+from .rows import from_rows, y_rows, z_rows
+
+__all__ = ["GroupSymbols", "LatentCoder", "Maps", "Past", "Start"]
+
+Start = NDArray[np.int32]  # (2,) dx and dy in quarter samples, from which a chain of motion starts
+START_INDEX = np.full(2, 63, np.uint8)  # the widest table
+
+
+class GroupSymbols(NamedTuple):
+    """Symbols of some cells. z: (n, C_z) int32; y: (n, 4 C_y) int32; one row a cell."""
+
+    z: NDArray[np.int32]
+    y: NDArray[np.int32]
+
+    def take(self, rows: NDArray[np.integer]) -> GroupSymbols:
+        """Those of some of the cells."""
+        return GroupSymbols(self.z[rows], self.y[rows])
+
+
+class Past(NamedTuple):
+    """Symbols read before, and the cells where they count (docs/bitstream.md, section 5.6)."""
+
+    symbols: GroupSymbols  # of this kind in the frame before
+    known: NDArray[np.bool_]  # (n,)
+    other: GroupSymbols | None = None  # of the other kind in this frame
+    other_known: NDArray[np.bool_] | None = None  # (n,)
+
+    def take(self, rows: NDArray[np.integer]) -> Past:
+        """That of some of the cells."""
+        own = (self.symbols.take(rows), self.known[rows])
+        if self.other is None or self.other_known is None:
+            return Past(*own)
+        return Past(*own, self.other.take(rows), self.other_known[rows])
+
+
+class Maps(NamedTuple):
+    """What the networks and the parser must know of every cell."""
+
+    q: NDArray[np.int64]  # (rows, columns)
+    q_map: Tensor  # (1,), or (1, rows, columns) where q differs
+    mask16: GroupMask | None
+
+
+class LatentCoder:
+    """One LatentModel with its integer head, tables and quantiser."""
+
+    def __init__(
+        self, net: LatentModel, head: IntegerScaleHead, tables: Sequence[NDArray[np.uint32]], *, device: str
+    ) -> None:
+        self.net, self.head = net, head
+        self.coder = SymbolCoder(tables)
+        self.device = device
+
+    def nothing(self, n_cells: int) -> Past:
+        """What a frame knows after an I frame."""
+        z = np.zeros((n_cells, self.head.n_z), np.int32)
+        y = np.zeros((n_cells, self.head.n_columns), np.int32)
+        return Past(GroupSymbols(z, y), np.zeros(n_cells, np.bool_))
+
+    def _z_indexes(self, q: NDArray[np.integer], past: Past) -> NDArray[np.uint8]:
+        states = 1 + np.minimum(np.abs(past.symbols.z), N_Z_STATES - 2)
+        return self.head.z_indexes(q, np.where(past.known[:, None], states, 0))
+
+    def _y_indexes(self, z: NDArray[np.int32], q: NDArray[np.integer], past: Past) -> NDArray[np.uint8]:
+        extra = activity_rows(past.symbols.y, past.known)
+        if past.other is not None and past.other_known is not None:
+            extra = np.concatenate([extra, activity_rows(past.other.y, past.other_known, flag=False)], axis=1)
+        return self.head.y_indexes(z, q, extra)
+
+    def quantise(self, y: Tensor, condition: Tensor, maps: Maps, past: Past, quantiser: Quantiser) -> GroupSymbols:
+        """Symbols of all cells. y: (1, C_y, H/16, W/16) less its base; condition: see LatentModel."""
+        net, grid = self.net, maps.q.shape
+        flat = maps.q.reshape(-1)
+        gain = net.y_gain(maps.q_map, (y.shape[2], y.shape[3]))
+        steps = y * gain
+        z_gain = net.z_gain(maps.q_map, grid)
+        z = torch.round(net.hyper_analysis(steps, maps.mask16) * z_gain).clamp(-SYMBOL_LIMIT, SYMBOL_LIMIT)
+        z_symbols = z_rows(z)
+        z_symbols[self._z_indexes(flat, past) == 0] = 0
+        z = torch.from_numpy(z_symbols).to(self.device).float().view(1, *grid, -1).permute(0, 3, 1, 2)
+        index = from_rows(torch.from_numpy(self._y_indexes(z_symbols, flat, past)), grid, self.device)
+        features = net.means.features(z / z_gain, condition, maps.q_map, maps.mask16)
+        anchors = net.anchor_mask(y.shape[2], y.shape[3], y.device)
+        mean_a = net.means.anchors(features) * gain
+        symbols_a = torch.where(anchors, quantiser(steps - mean_a, index), 0.0)
+        half = torch.where(anchors, symbols_a + mean_a, 0.0) / gain
+        mean_b = net.means.others(features, half, maps.mask16) * gain
+        symbols = torch.where(anchors, symbols_a, quantiser(steps - mean_b, index))
+        return GroupSymbols(z_symbols, y_rows(symbols))
+
+    def dequantise(self, symbols: GroupSymbols, condition: Tensor, maps: Maps) -> Tensor:
+        """y_hat less its base (1, C_y, H/16, W/16) float32 from the symbols of all cells."""
+        net, grid = self.net, maps.q.shape
+        z = torch.from_numpy(symbols.z).to(self.device).float().view(1, *grid, -1).permute(0, 3, 1, 2)
+        y = from_rows(torch.from_numpy(symbols.y.astype(np.int16)), grid, self.device).float()
+        gain = net.y_gain(maps.q_map, (y.shape[2], y.shape[3]))
+        features = net.means.features(z / net.z_gain(maps.q_map, grid), condition, maps.q_map, maps.mask16)
+        anchors = net.anchor_mask(y.shape[2], y.shape[3], y.device)
+        steps = y / gain
+        mean_a = net.means.anchors(features)
+        half = torch.where(anchors, steps + mean_a, 0.0)
+        mean_b = net.means.others(features, half, maps.mask16)
+        return steps + torch.where(anchors, mean_a, mean_b)
+
+    def write(self, symbols: GroupSymbols, q: NDArray[np.integer], past: Past, start: Start | None = None) -> bytes:
+        """The string of the cells of one group; every argument has one row for each of them."""
+        z_index = self._z_indexes(q, past)
+        parts = [(symbols.z, z_index), (symbols.y, self._y_indexes(symbols.z, q, past))]
+        return self.coder.encode(parts if start is None else [(start, START_INDEX), *parts])
+
+    def read(
+        self, data: bytes, q: NDArray[np.integer], past: Past, *, has_start: bool = False
+    ) -> tuple[GroupSymbols, Start]:
+        """The inverse of write. Raises BitstreamError."""
+        decoder = self.coder.decoder(data)
+        start = decoder.read(START_INDEX) if has_start else np.zeros(2, np.int32)
+        z = decoder.read(self._z_indexes(q, past))
+        y = decoder.read(self._y_indexes(z, q, past))
+        decoder.finish()
+        return GroupSymbols(z, y), start
+
+    def z_bytes(self, symbols: GroupSymbols, q: NDArray[np.integer], past: Past) -> int:
+        """Length of a string that holds the hyper-latents alone."""
+        return len(self.coder.encode([(symbols.z, self._z_indexes(q, past))]))
