@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from ssvc_codec.bitstream import FrameType
 from ssvc_codec.decoder import Decoder
 from ssvc_codec.errors import BitstreamError, LimitError
 from ssvc_codec.frame import Frame, VideoFormat
@@ -18,6 +19,7 @@ __all__ = ["ConcealingDecoder"]
 class ConcealingDecoder:
     """A Decoder that repeats the last good frame, or shows mid grey, where a packet is damaged.
 
+    The P frames after it lack their reference, so they are concealed too, until the next I frame.
     With conceal=False the first damaged packet raises its BitstreamError or LimitError.
     """
 
@@ -32,9 +34,11 @@ class ConcealingDecoder:
     ) -> None:
         self.n_decoded = 0
         self.n_concealed = 0
+        self.n_dependent = 0  # of those concealed: P frames that only lack their reference
         self.first_error: BitstreamError | LimitError | None = None
         self._conceal = conceal
         self._last: Frame | None = None
+        self._awaits_key = False  # the reference of the next P frame is lost
         try:
             self._decoder = Decoder(sequence_header, model=model, device=device, threads=threads)
         except BitstreamError:
@@ -43,15 +47,20 @@ class ConcealingDecoder:
             self._decoder = Decoder(model=model, device=device, threads=threads)  # the first key frame repeats it
 
     def send(self, packet: Packet) -> list[Frame]:
-        """The frames that this packet completes; a stand-in where it is damaged."""
+        """The frames that this packet completes; a stand-in where it is damaged or its reference is."""
+        if self._awaits_key and _is_p_frame(packet):
+            self.n_dependent += 1
+            return self._stand_in(packet)
         try:
-            return self._keep(self._decoder.send(packet))
+            frames = self._decoder.send(packet)
         except (BitstreamError, LimitError) as error:
             self.first_error = self.first_error or error
             if not self._conceal:
                 raise
-            self.n_concealed += 1
+            self._awaits_key = True
             return self._stand_in(packet)
+        self._awaits_key = False
+        return self._keep(frames)
 
     def flush(self) -> list[Frame]:
         """The frames that were still held back."""
@@ -65,6 +74,7 @@ class ConcealingDecoder:
 
     def _stand_in(self, packet: Packet) -> list[Frame]:
         """Nothing where not even the size of the picture is known."""
+        self.n_concealed += 1
         last = self._last
         if last is None:
             format = self._decoder.format
@@ -72,6 +82,11 @@ class ConcealingDecoder:
                 return []
             last = self._last = _grey(format)
         return [replace(last, pts=packet.pts, duration=packet.duration, time_base=packet.time_base)]
+
+
+def _is_p_frame(packet: Packet) -> bool:
+    """Where container and frame header agree. If one of them is damaged, the Decoder finds out."""
+    return not packet.is_keyframe and bool(packet.data) and packet.data[0] & 3 == FrameType.P
 
 
 def _grey(format: VideoFormat) -> Frame:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 
 import typer
 
 from ssvc_codec.errors import BitstreamError, LimitError, MediaError
 
+from .decode_flow import FlowDecoder, FlowOutput, FlowSink
 from .exit_codes import ExitCode, print_error, with_exit_code
 from .interrupt import StopRequest
 from .options import Device, Frames, Overwrite, Quiet, Start, Threads, Verbose
@@ -18,12 +19,11 @@ from .output import check_output
 from .progress import Progress
 
 if TYPE_CHECKING:
+    from ffmpeg_bridge.flow_writer import FlowFrame
     from ffmpeg_bridge.reader import SsvReader
     from ffmpeg_bridge.writer import VideoWriter
     from ssvc_codec.frame import Frame, VideoFormat
     from ssvc_codec.packet import Packet
-
-    from .concealment import ConcealingDecoder
 
 __all__ = ["decode", "parse_codec_options"]
 
@@ -53,6 +53,17 @@ def decode(
     model: Annotated[
         str | None, typer.Option(metavar="FOLDER", help="Weights that are not installed; the file names its own.")
     ] = None,
+    flow_only: Annotated[
+        bool, typer.Option("--flow-only", help="Write the optical flow; nothing else is decoded.")
+    ] = False,
+    flow_scale: Annotated[
+        Literal["1", "2", "4", "8"] | None,
+        typer.Option(help="Pixels for each vector of the flow, each way; default 1."),
+    ] = None,
+    flow_max: Annotated[
+        float | None,
+        typer.Option(min=0.001, metavar="PIXELS", help="Motion with full colour; default: longer side / 64."),
+    ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first damaged frame.")] = False,
     threads: Threads = 0,
     device: Device = "auto",
@@ -64,22 +75,33 @@ def decode(
 
     Sound, subtitles, chapters and the like are copied. A damaged frame shows the frame
     before it (mid grey where there is none), is counted, and makes the exit code 3.
+
+    With --flow-only OUT is a folder of .flo files (no extension), .zip or .tar of them,
+    .npz, or a video in the usual colours. Damaged frames then have no flow.
     """
     codec_options = parse_codec_options(vcodec_opts or [])
+    if not flow_only and (flow_scale or flow_max):
+        raise typer.BadParameter("it goes with --flow-only", param_hint="--flow-scale" if flow_scale else "--flow-max")
     check_output(target, source=source, overwrite=overwrite)
+    output = FlowOutput(target, int(flow_scale or 1), flow_max, overwrite, vcodec, codec_options)
+    if flow_only:
+        output.check()
     from ffmpeg_bridge.reader import open_ssv
-
-    from .concealment import ConcealingDecoder
 
     progress = Progress(quiet=quiet)
     with (
         StopRequest(ends_stdin=source == "-") as stop,
         open_ssv(source, start_seconds=start, max_frames=frames) as reader,
     ):
-        decoder = ConcealingDecoder(
-            reader.sequence_header, model=model, device=device, threads=threads, conceal=not strict
-        )
-        sink = _LazySink(target, reader, vcodec, codec_options)
+        how: dict[str, Any] = {"model": model, "device": device, "threads": threads, "conceal": not strict}
+        if flow_only:
+            decoder = FlowDecoder(reader.sequence_header, scale=output.scale, **how)
+            sink = FlowSink(output, reader, decoder)
+        else:
+            from .concealment import ConcealingDecoder
+
+            decoder = ConcealingDecoder(reader.sequence_header, **how)
+            sink = _LazySink(target, reader, vcodec, codec_options)
         job = _DecodeJob(decoder, sink, progress, stop, is_trimmed=reader.is_trimmed)
         try:
             job.run(iter(reader))
@@ -96,18 +118,37 @@ def decode(
     progress.finish()
     if stop.is_set:
         return stop.exit_code
-    return _report_damage(source, job, decoder)
+    return _report_damage(source, job, decoder, outcome="have no flow" if flow_only else "are concealed")
 
 
-def _report_damage(source: str, job: _DecodeJob, decoder: ConcealingDecoder) -> ExitCode:
+def _report_damage(source: str, job: _DecodeJob, decoder: _Decoder, *, outcome: str) -> ExitCode:
     if decoder.n_concealed:
         print_error(
             f"{source}: {decoder.n_concealed} of {decoder.n_concealed + decoder.n_decoded} frames were damaged "
-            f"and are concealed; the first: {decoder.first_error}"
+            f"or refer to one that was, and {outcome}; the first: {decoder.first_error}"
         )
     if job.damage is not None:
         print_error(f"{source}: the rest is lost after {job.progress.n_frames} frames, which were kept: {job.damage}")
     return ExitCode.DAMAGED if decoder.n_concealed or job.damage is not None else ExitCode.OK
+
+
+class _Decoder(Protocol):
+    """A ConcealingDecoder, or a FlowDecoder of the same manners."""
+
+    n_decoded: int
+    n_concealed: int
+    first_error: BitstreamError | LimitError | None
+
+    def send(self, packet: Packet) -> list[Any]: ...
+    def flush(self) -> list[Any]: ...
+
+
+class _Sink(Protocol):
+    """Takes what the decoder gives: Frame or FlowFrame."""
+
+    @property
+    def notes(self) -> list[str]: ...
+    def write(self, frame: Any) -> None: ...
 
 
 class _LazySink:
@@ -156,8 +197,8 @@ class _LazySink:
 class _DecodeJob:
     """Packets in, frames out, until the input ends, breaks, or the user stops it."""
 
-    decoder: ConcealingDecoder
-    sink: _LazySink
+    decoder: _Decoder
+    sink: _Sink
     progress: Progress
     stop: StopRequest
     is_trimmed: bool  # frames before time 0 only lead up to the first one wanted
@@ -182,7 +223,7 @@ class _DecodeJob:
             self._write(frames)
         self._write(self.decoder.flush())
 
-    def _write(self, frames: list[Frame]) -> None:
+    def _write(self, frames: Sequence[Frame | FlowFrame]) -> None:
         for frame in frames:
             self.format = self.format or frame.format
             if frame.format != self.format:

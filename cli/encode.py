@@ -12,6 +12,7 @@ from ssvc_codec.errors import BitstreamError, MediaError
 
 from .exit_codes import ExitCode, print_error, with_exit_code
 from .interrupt import StopRequest
+from .keyint import ForcedKeyFrames, check_min_keyint, parse_key_times, parse_keyint
 from .options import Device, Frames, Overwrite, Quiet, Start, Threads, Verbose
 from .output import check_output
 from .progress import Progress
@@ -32,8 +33,29 @@ def encode(
     *,
     crf: Annotated[float, typer.Option(min=0, max=63, help="Quality: 0 is best, 63 smallest.")] = 28,
     model: Annotated[str, typer.Option(metavar="NAME", help="Which weights to use.")] = "base",
-    preset: Annotated[Literal["fast", "medium", "slow"], typer.Option(help="Effort of the encoder.")] = "medium",
-    keyint: Annotated[int, typer.Option("-g", "--keyint", min=1, help="Frames from one key frame to the next.")] = 1,
+    preset: Annotated[
+        Literal["fast", "medium", "slow"],
+        typer.Option(help="Effort of the encoder; also chooses how hard motion is searched."),
+    ] = "medium",
+    keyint: Annotated[
+        str,
+        typer.Option(
+            "-g", "--keyint", metavar="N|Ns", help="Most frames, or seconds (2s), from one key frame to the next."
+        ),
+    ] = "2s",
+    min_keyint: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Fewest frames from a key frame to one at a scene cut; a tenth of --keyint if not set."
+        ),
+    ] = None,
+    scenecut: Annotated[
+        bool, typer.Option("--scenecut/--no-scenecut", help="Start each scene with a key frame.")
+    ] = True,
+    force_key_frames: Annotated[
+        str | None,
+        typer.Option(metavar="T[,T...]", help="Key frames at these times, counted from the first frame coded."),
+    ] = None,
     bit_depth: Annotated[Literal["auto", "8", "10"], typer.Option(help="Of samples; auto keeps the input's.")] = "auto",
     frames: Frames = None,
     start: Start = None,
@@ -48,6 +70,8 @@ def encode(
     Sound, subtitles, chapters and the like are copied. The first Ctrl-C finishes
     the frame and leaves a playable file, the second stops at once.
     """
+    interval = parse_keyint(keyint)
+    forced = ForcedKeyFrames(parse_key_times(force_key_frames) if force_key_frames else ())
     check_output(target, source=source, overwrite=overwrite)
     from ffmpeg_bridge.reader import open_video
     from ffmpeg_bridge.writer import SsvWriter
@@ -62,12 +86,16 @@ def encode(
         open_video(source, start_seconds=start, max_frames=frames) as reader,
     ):
         format = reader.format if bit_depth == "auto" else replace(reader.format, bit_depth=int(bit_depth))
+        keyint_frames = interval.frames(reader.average_rate)
+        check_min_keyint(min_keyint, keyint_frames)
         encoder = Encoder(
             format,
             time_base=reader.time_base,
             crf=crf,
             preset=preset,
-            keyint=keyint,
+            keyint=keyint_frames,
+            min_keyint=min_keyint,
+            scenecut=scenecut,
             model=model,
             device=device,
             threads=threads,
@@ -81,7 +109,7 @@ def encode(
             source=reader,
             live=target == "-",
         )
-        job = _EncodeJob(encoder, writer, progress, stop, notes=reader.notes)
+        job = _EncodeJob(encoder, writer, progress, stop, forced, notes=reader.notes)
         try:
             job.run(with_bit_depth(frame, format) for frame in reader)
             if not progress.n_frames:
@@ -112,6 +140,7 @@ class _EncodeJob:
     writer: SsvWriter
     progress: Progress
     stop: StopRequest
+    forced: ForcedKeyFrames
     notes: list[str]  # of the bridge; grows as it finds out
     damage: MediaError | BitstreamError | None = None  # why reading ended early
 
@@ -120,7 +149,8 @@ class _EncodeJob:
             frame = self._next(frames)
             if frame is None:
                 break
-            self._write(self.encoder.send(frame))
+            force_key = self.forced.is_due(pts=frame.pts, time_base=frame.time_base)
+            self._write(self.encoder.send(frame, force_key=force_key))
         self._write(self.encoder.flush())
 
     def _next(self, frames: Iterator[Frame]) -> Frame | None:

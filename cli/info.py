@@ -12,9 +12,11 @@
     streams            the others, in order: index, type, codec, language
                        and attachments last: type, name, mimetype, size_bytes
     frames             total, I, P, damaged
+    gop_length         count, shortest, mean, longest: frames from each I frame to the next
     q_index            lowest, mean, highest
     bytes              header, object, background, motion, residual, reserved, damaged, total
-    frame_list         with --frames: pts, time_seconds, type, q_index, n_objects, n_bytes, n_payload_bytes
+    frame_list         with --frames: pts, time_seconds, type, frame_number, q_index, n_objects, n_bytes,
+                       n_header_bytes, n_payload_bytes
 """
 
 from __future__ import annotations
@@ -100,9 +102,17 @@ def _facts(source: str, reader: SsvReader, report: StreamReport) -> dict[str, An
         "sequence_header": None if header is None else _header_facts(header),
         "streams": _streams(reader),
         "frames": {"total": report.n_frames, **report.n_frames_by_type, "damaged": report.n_damaged},
+        "gop_length": _gop_length(report.gop_lengths),
         "q_index": {"lowest": min(qs), "mean": round(sum(qs) / len(qs), 2), "highest": max(qs)} if qs else None,
         "bytes": {**asdict(report.bytes), "total": report.bytes.total},
     }
+
+
+def _gop_length(lengths: list[int]) -> dict[str, Any] | None:
+    if not lengths:
+        return None
+    mean = round(sum(lengths) / len(lengths), 2)
+    return {"count": len(lengths), "shortest": min(lengths), "mean": mean, "longest": max(lengths)}
 
 
 def _sequence_header(data: bytes) -> SequenceHeader | None:
@@ -167,6 +177,8 @@ def _as_text(facts: dict[str, Any], rows: list[FrameReport]) -> str:
     counts = facts["frames"]
     damaged = f", {counts['damaged']} damaged" if counts["damaged"] else ""
     lines.append(f"  Frames: {counts['total']} ({counts['I']} I, {counts['P']} P{damaged})")
+    if gop := facts["gop_length"]:
+        lines.append(f"  GoP length: {gop['shortest']} to {gop['longest']} frames, mean {gop['mean']}")
     if q := facts["q_index"]:
         lines.append(f"  q_index: {q['lowest']} to {q['highest']}, mean {q['mean']}")
     lines.append("  Bytes:")
@@ -213,5 +225,9 @@ def _row(number: int, row: FrameReport) -> str:
     time = "?" if row.time_seconds is None else f"{row.time_seconds:.3f}"
     if row.type is None or row.n_payload_bytes is None:
         return f"  frame {number:5d}  {time:>10} s  damaged  {row.n_bytes:>8} bytes"
-    parts = ", ".join(f"{name} {n_bytes}" for name, n_bytes in row.n_payload_bytes.items())
-    return f"  frame {number:5d}  {time:>10} s  {row.type} q {row.q_index:2d}  {row.n_bytes:>8} bytes: {parts}"
+    place = "" if row.type == "I" else f"I+{row.frame_number}"
+    parts = {"header": row.n_header_bytes, **row.n_payload_bytes}
+    words = ", ".join(f"{name} {n_bytes}" for name, n_bytes in parts.items())
+    return (
+        f"  frame {number:5d}  {time:>10} s  {row.type} q {row.q_index:2d}  {place:<7}  {row.n_bytes:>8} bytes: {words}"
+    )

@@ -45,9 +45,11 @@ class FrameReport:
     pts: int | None
     time_seconds: float | None
     type: str | None  # I or P
+    frame_number: int | None  # frames since the I frame, modulo 2^16
     q_index: int | None
     n_objects: int | None  # boxes in the object list of an I frame
     n_bytes: int
+    n_header_bytes: int | None  # all but payloads: headers, object list, directory, checksums
     n_payload_bytes: dict[str, int] | None  # by kind and group, as "OBJECT 1"
 
 
@@ -61,6 +63,7 @@ class StreamReport:
     first_error: BitstreamError | LimitError | None = None
     sequence_header: SequenceHeader | None = None  # of the first key frame
     q_indexes: list[int] = field(default_factory=list)
+    gop_lengths: list[int] = field(default_factory=list)  # frames from each I frame to the next
     first_seconds: float | None = None
     end_seconds: float | None = None
 
@@ -88,10 +91,12 @@ class StreamReport:
             for entry in parsed.entries:
                 parsed.payload(entry)  # checks its CRC-16
         except (BitstreamError, LimitError) as error:
+            self._count_in_gop(is_key=packet.is_keyframe)
             self.n_damaged += 1
             self.bytes.damaged += len(packet.data)
             self.first_error = self.first_error or error
-            return FrameReport(packet.pts, seconds, None, None, None, len(packet.data), None)
+            return FrameReport(packet.pts, seconds, None, None, None, None, len(packet.data), None, None)
+        self._count_in_gop(is_key=parsed.header.frame_type is FrameType.I)
         self.bytes.add(parsed)
         self.sequence_header = self.sequence_header or parsed.sequence_header
         frame_type = parsed.header.frame_type.name
@@ -101,11 +106,20 @@ class StreamReport:
             pts=packet.pts,
             time_seconds=seconds,
             type=frame_type,
+            frame_number=parsed.header.frame_number,
             q_index=parsed.header.q_index,
             n_objects=len(parsed.objects),
             n_bytes=len(packet.data),
+            n_header_bytes=len(packet.data) - sum(entry.length for entry in parsed.entries),
             n_payload_bytes={_name(entry.kind, entry.group): entry.length for entry in parsed.entries},
         )
+
+    def _count_in_gop(self, *, is_key: bool) -> None:
+        """P frames before the first I frame belong to none."""
+        if is_key:
+            self.gop_lengths.append(0)
+        if self.gop_lengths:
+            self.gop_lengths[-1] += 1
 
 
 def _name(kind: int, group: int) -> str:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         SsvcError,
         TruncatedError,
     )
+    from ssvc_codec.flow import FlowField
     from ssvc_codec.frame import Color, Frame, VideoFormat
     from ssvc_codec.packet import Packet
 
@@ -39,6 +40,7 @@ __all__ = [
     "Color",
     "Decoder",
     "Encoder",
+    "FlowField",
     "Frame",
     "LimitError",
     "MediaError",
@@ -54,6 +56,7 @@ _HOME_OF_NAME = {
     "Color": "frame",
     "Decoder": "decoder",
     "Encoder": "encoder",
+    "FlowField": "flow",
     "Frame": "frame",
     "Packet": "packet",
     "VideoFormat": "frame",
