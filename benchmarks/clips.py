@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import subprocess
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ssvc_codec.errors import MediaError
@@ -70,6 +71,22 @@ def load_clip(name: str, path: Path, *, n_frames: int, size: tuple[int, int] | N
         except MediaError as error:
             process.kill()
             raise MediaError(f"{path}: {process.stderr.read().decode().strip() or error}") from error
+
+
+def ping_pong(clip: Clip, *, n_frames: int) -> Clip:
+    """n_frames frames of clip, played forwards and backwards without a cut.
+
+    The turning point is chosen so that the last frames are frames 1, 2, 3, .. in reverse: quality at both ends can be
+    compared on the same pictures. n_frames must be even. Raises ValueError when clip has fewer than two frames.
+    """
+    n_rounds = next(
+        (k for k in range(1, n_frames) if n_frames % (2 * k) == 0 and n_frames // (2 * k) < len(clip.frames)), 0
+    )
+    if not n_rounds:
+        raise ValueError(f"{n_frames} frames cannot be made of {len(clip.frames)} played to and fro")
+    half = n_frames // (2 * n_rounds)
+    order = [*range(half), *range(half, 0, -1)] * n_rounds
+    return replace(clip, frames=tuple(replace(clip.frames[k], pts=pts) for pts, k in enumerate(order)))
 
 
 def clip_digest(clip: Clip) -> str:

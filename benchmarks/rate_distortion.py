@@ -1,6 +1,8 @@
-"""Rate and distortion of ssvc beside x264, x265 and JPEG, on the same samples in one run.
+"""Rate and distortion of ssvc beside other codecs, on the same samples in one run.
 
     python benchmarks/rate_distortion.py --data ../shared/data/eval --out results --cache ~/.cache/ssvc-anchors
+    python benchmarks/rate_distortion.py --data ../shared/data/eval --out results --cache ~/.cache/ssvc-anchors \
+        --keyint 12 --frames 24 --codecs ssvc,ssvc-intra,x264,x265,svtav1
 
 Writes rate_distortion.tsv (one row per clip, codec and quality point), bd_rate.tsv, bd_rate.md and a plot per clip.
 Results of anchors are kept in --cache, by content of the clip, codec, options and ffmpeg version.
@@ -31,13 +33,15 @@ from anchors import (
 )
 from clips import clip_digest, find_clips, load_clip
 from results import Row, compare, load_row, plot_clip, save_row, write_comparisons, write_rows
-from ssvc_runner import RunOptions, run_decoder, run_encoder
+from ssvc_runner import add_options, run_decoder, run_encoder, run_options
 
 from ssvc_codec.evaluation.clip import Clip, read_y4m, write_y4m
 from ssvc_codec.evaluation.ms_ssim import MIN_SIDE, ms_ssim
 from ssvc_codec.evaluation.psnr import frame_psnr, mean_psnr
 
 DEFAULT_CRFS = "0,9,18,27,36,45,54,63"
+OWN_INTRA = "ssvc-intra"
+OWN_CODECS = ("ssvc", OWN_INTRA)  # the second: every frame an I frame, whatever --keyint says
 MIB = 1 << 20
 
 
@@ -84,24 +88,26 @@ def anchor_row(clip: Clip, codec: str, point: float, args: argparse.Namespace) -
     return row
 
 
-def ssvc_row(clip: Clip, crf: float, args: argparse.Namespace) -> Row:
+def ssvc_row(clip: Clip, codec: str, crf: float, args: argparse.Namespace) -> Row:
     """ssvc through the Python API, each direction in a process of its own."""
-    options = RunOptions(args.model, args.preset, args.threads, args.device)
+    options = run_options(args)
+    keyint = 1 if codec == OWN_INTRA else args.keyint
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         source, packets, decoded = folder / "source.y4m", folder / "coded.packets", folder / "decoded.y4m"
         with source.open("wb") as file:
             write_y4m(clip, file)
-        encoding = run_encoder(source, packets, crf=crf, keyint=args.keyint, options=options)
+        encoding = run_encoder(source, packets, crf=crf, keyint=keyint, options=options)
         decoding = run_decoder(packets, decoded, options=options)
         frames = read_y4m(decoded).frames
     coded = Coded(encoding.n_bytes, encoding.coding_seconds, decoding.coding_seconds, frames)
     peaks = (encoding.peak_rss_bytes / MIB, decoding.peak_rss_bytes / MIB)
-    return measure(clip, coded, codec="ssvc", point=crf, peaks_mib=peaks)
+    return measure(clip, coded, codec=codec, point=crf, peaks_mib=peaks)
 
 
-def ssvc_cli_row(clip: Clip, crf: float, args: argparse.Namespace) -> Row:
+def ssvc_cli_row(clip: Clip, codec: str, crf: float, args: argparse.Namespace) -> Row:
     """ssvc through the program and a real .ssv file; times are those of whole processes."""
+    keyint = 1 if codec == OWN_INTRA else args.keyint
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         source, coded_path, decoded = folder / "source.y4m", folder / "coded.ssv", folder / "decoded.mkv"
@@ -109,7 +115,17 @@ def ssvc_cli_row(clip: Clip, crf: float, args: argparse.Namespace) -> Row:
             write_y4m(clip, file)
         common = ["-q", "--threads", str(args.threads), "--device", args.device]
         start = time.perf_counter()
-        encode = ["ssvc", "encode", str(source), str(coded_path), "--crf", f"{crf:g}", "--keyint", str(args.keyint)]
+        encode = [
+            "ssvc",
+            "encode",
+            str(source),
+            str(coded_path),
+            "--crf",
+            f"{crf:g}",
+            "--keyint",
+            str(keyint),
+            "--no-scenecut",
+        ]
         subprocess.run([*encode, "--model", args.model, "--preset", args.preset, *common], check=True)
         encode_seconds = time.perf_counter() - start
         start = time.perf_counter()
@@ -117,21 +133,21 @@ def ssvc_cli_row(clip: Clip, crf: float, args: argparse.Namespace) -> Row:
         decode_seconds = time.perf_counter() - start
         frames = decode_samples(decoded, clip, pixel_format="yuv420p")
         n_bytes = sum(packet_sizes(coded_path))
-    return measure(clip, Coded(n_bytes, encode_seconds, decode_seconds, frames), codec="ssvc", point=crf)
+    return measure(clip, Coded(n_bytes, encode_seconds, decode_seconds, frames), codec=codec, point=crf)
 
 
 def run_clip(clip: Clip, args: argparse.Namespace) -> list[Row]:
     """All codecs and points of one clip, with a line of progress for each."""
     rows = []
     for codec in args.codecs.split(","):
-        points = [float(p) for p in args.points.split(",")] if codec == "ssvc" else points_of(codec)
+        points = [float(p) for p in args.points.split(",")] if codec in OWN_CODECS else points_of(codec)
         for point in points:
-            if codec == "ssvc":
-                row = (ssvc_cli_row if args.cli else ssvc_row)(clip, point, args)
+            if codec in OWN_CODECS:
+                row = (ssvc_cli_row if args.cli else ssvc_row)(clip, codec, point, args)
             else:
                 row = anchor_row(clip, codec, point, args)
             print(
-                f"{row.clip:16} {codec:9} {point:5g} {row.bpp:8.4f} bpp {row.psnr_611:6.2f} dB {row.ms_ssim:.5f}",
+                f"{row.clip:16} {codec:10} {point:5g} {row.bpp:8.4f} bpp {row.psnr_611:6.2f} dB {row.ms_ssim:.5f}",
                 file=sys.stderr,
                 flush=True,
             )
@@ -150,16 +166,17 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--clips", default="all", help="names or files, separated by commas")
     parser.add_argument("--frames", type=int, default=8, help="first frames of each clip")
     parser.add_argument("--points", default=DEFAULT_CRFS, help="crf values of ssvc")
-    parser.add_argument("--codecs", default="ssvc,x264,x265,libjpeg,mjpeg", help=f"of ssvc, {', '.join(ANCHOR_NAMES)}")
+    parser.add_argument(
+        "--codecs", default="ssvc,x264,x265,libjpeg,mjpeg", help=f"of {', '.join((*OWN_CODECS, *ANCHOR_NAMES))}"
+    )
     parser.add_argument("--test", default="ssvc", help="codec whose BD-rate is computed against the others")
     parser.add_argument("--keyint", type=int, default=1, help="1: all intra; above: low delay with this GoP")
-    parser.add_argument("--model", default="base", help="of ssvc: name or folder (folders not with --cli)")
-    parser.add_argument("--preset", default="medium", help="of ssvc")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--cli", action="store_true", help="use the ssvc program and files, not the Python API")
+    add_options(parser)
+    parser.add_argument(
+        "--cli", action="store_true", help="use the ssvc program and files, not the Python API (--model: a name)"
+    )
     args = parser.parse_args()
-    unknown = set(args.codecs.split(",")) - {"ssvc", *ANCHOR_NAMES}
+    unknown = set(args.codecs.split(",")) - {*OWN_CODECS, *ANCHOR_NAMES}
     if unknown:
         parser.error(f"unknown codec {', '.join(sorted(unknown))}")
     return args

@@ -46,6 +46,10 @@ class Row:
         return ms_ssim_db(self.ms_ssim)
 
 
+MIN_OVERLAP = 0.1
+"""Share of the quality range that two curves must have in common for a BD-rate to be told."""
+
+
 class Comparison(NamedTuple):
     """BD-rate of the test codec against one anchor on one clip (or a mean over clips)."""
 
@@ -87,15 +91,25 @@ def compare(rows: Sequence[Row], *, test: str) -> list[Comparison]:
         per_clip = []
         for clip in dict.fromkeys(row.clip for row in rows):
             curves = [[r for r in rows if r.clip == clip and r.codec == codec] for codec in (anchor, test)]
-            psnr = bd_rate(*[[RatePoint(r.bpp, r.psnr_611) for r in curve] for curve in curves])
+            psnr = checked_bd_rate(*[[RatePoint(r.bpp, r.psnr_611) for r in curve] for curve in curves])
             # MS-SSIM is NaN on clips too small for it.
-            ssim = bd_rate(*[[RatePoint(r.bpp, r.ms_ssim_db) for r in c if not math.isnan(r.ms_ssim)] for c in curves])
+            ssim = checked_bd_rate(
+                *[[RatePoint(r.bpp, r.ms_ssim_db) for r in c if not math.isnan(r.ms_ssim)] for c in curves]
+            )
             per_clip.append(Comparison(clip, anchor, psnr, ssim))
         comparisons += [*per_clip, mean_comparison("mean of all", per_clip)]
         others = [c for c in per_clip if c.clip not in FROM_JPEG]
         if 0 < len(others) < len(per_clip):
             comparisons.append(mean_comparison("mean without JPEG sources", others))
     return comparisons
+
+
+def checked_bd_rate(anchor: Sequence[RatePoint], test: Sequence[RatePoint]) -> BdRate:
+    """BD-rate, or the reason why there is none; too little overlap is one."""
+    result = bd_rate(anchor, test)
+    if result.is_known and result.overlap < MIN_OVERLAP:
+        return BdRate(math.nan, result.overlap, f"no overlap: below {100 * MIN_OVERLAP:.0f} % of the quality range")
+    return result
 
 
 def mean_comparison(name: str, comparisons: Sequence[Comparison]) -> Comparison:
@@ -120,7 +134,14 @@ def write_comparisons(folder: Path, comparisons: Sequence[Comparison], *, test: 
     lines = []
     for clip, anchor, psnr, ssim in comparisons:
         note = "; ".join(dict.fromkeys(reason for reason in (psnr.reason, ssim.reason) if reason))
-        cells = [f"{value:.1f}" for value in (psnr.percent, 100 * psnr.overlap, ssim.percent, 100 * ssim.overlap)]
+        cells = [
+            text
+            for result in (psnr, ssim)
+            for text in (
+                "n/a" if math.isnan(result.percent) else f"{result.percent:.1f}",
+                f"{100 * result.overlap:.1f}",
+            )
+        ]
         lines.append([clip, anchor, *cells, note])
     tsv = "\n".join("\t".join(line) for line in [head, *lines]) + "\n"
     (folder / "bd_rate.tsv").write_text(tsv)

@@ -21,10 +21,15 @@ from dataclasses import asdict, dataclass
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from ssvc_codec.evaluation.clip import Y4M_FRAME_MARKER, Y4mReader, frame_bytes, y4m_header
+from ssvc_codec.frame import Frame, VideoFormat
 from ssvc_codec.packet import Packet
+
+if TYPE_CHECKING:
+    from ssvc_codec.decoder import Decoder
+    from ssvc_codec.encoder import Encoder
 
 LENGTH = struct.Struct("<I")
 PACKET_HEAD = struct.Struct("<Iq?")  # bytes, pts, is_keyframe
@@ -61,6 +66,37 @@ class RunOptions:
         return self.model if Path(self.model).is_dir() else None
 
 
+def open_encoder(format: VideoFormat, *, time_base: Fraction, crf: float, keyint: int, options: RunOptions) -> Encoder:
+    """An encoder with key frames where keyint says and nowhere else, whatever the scenes are."""
+    from ssvc_codec.encoder import Encoder
+
+    return Encoder(
+        format,
+        time_base=time_base,
+        crf=crf,
+        keyint=keyint,
+        preset=options.preset,  # type: ignore[arg-type]
+        model=options.model,
+        device=options.device,
+        threads=options.threads,
+        scenecut=False,
+    )
+
+
+def open_decoder(sequence_header: bytes, *, options: RunOptions, parts: frozenset[str] | None = None) -> Decoder:
+    """A decoder of whole frames, or of some parts."""
+    from ssvc_codec.decoder import Decoder
+
+    return Decoder(
+        sequence_header, model=options.model_folder, device=options.device, threads=options.threads, parts=parts
+    )
+
+
+def decode_frames(decoder: Decoder, packet: Packet | None) -> list[Frame]:
+    """Frames of one packet, or at the end (None), from a decoder that was opened without parts."""
+    return cast("list[Frame]", decoder.flush() if packet is None else decoder.send(packet))
+
+
 def run_encoder(source: Path, coded: Path, *, crf: float, keyint: int, options: RunOptions) -> RunReport:
     """Encode a y4m file in a child process."""
     return run_self("encode", source, coded, ["--crf", f"{crf:g}", "--keyint", str(keyint), *options.arguments()])
@@ -92,19 +128,14 @@ def peak_rss_bytes() -> int:
 def encode(source: Path, coded: Path, args: argparse.Namespace) -> RunReport:
     """Encode source frame by frame."""
     start = time.perf_counter()
-    from ssvc_codec.encoder import Encoder
-
     with source.open("rb") as file, coded.open("wb") as out:
         reader = Y4mReader(file)
-        encoder = Encoder(
+        encoder = open_encoder(
             reader.format,
             time_base=1 / reader.frame_rate,
             crf=args.crf,
-            preset=args.preset,
             keyint=args.keyint,
-            model=args.model,
-            device=args.device,
-            threads=args.threads,
+            options=run_options(args),
         )
         setup_seconds = time.perf_counter() - start
         for blob in (str(reader.frame_rate).encode(), encoder.sequence_header):
@@ -124,17 +155,14 @@ def encode(source: Path, coded: Path, args: argparse.Namespace) -> RunReport:
 def decode(coded: Path, decoded: Path, args: argparse.Namespace) -> RunReport:
     """Decode packet by packet."""
     start = time.perf_counter()
-    from ssvc_codec.decoder import Decoder
-
     with coded.open("rb") as file, decoded.open("wb") as out:
         frame_rate, sequence_header = Fraction(read_blob(file).decode()), read_blob(file)
-        options = RunOptions(model=args.model)
-        decoder = Decoder(sequence_header, model=options.model_folder, device=args.device, threads=args.threads)
+        decoder = open_decoder(sequence_header, options=run_options(args))
         setup_seconds = time.perf_counter() - start
         n_frames, n_bytes, coding_seconds = 0, 0, 0.0
         for packet in chain(read_packets(file, time_base=1 / frame_rate), [None]):
             start = time.perf_counter()
-            frames = decoder.flush() if packet is None else decoder.send(packet)
+            frames = decode_frames(decoder, packet)
             coding_seconds += time.perf_counter() - start
             n_bytes += 0 if packet is None else len(packet.data)
             for frame in frames:
@@ -158,6 +186,20 @@ def read_packets(file: BinaryIO, *, time_base: Fraction) -> Iterator[Packet]:
         yield Packet(file.read(length), pts, is_keyframe, 1, time_base)
 
 
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The options of RunOptions, for every script that runs ssvc."""
+    defaults = RunOptions()
+    parser.add_argument("--model", default=defaults.model, help="of ssvc: name or folder")
+    parser.add_argument("--preset", default=defaults.preset, help="of ssvc")
+    parser.add_argument("--threads", type=int, default=defaults.threads)
+    parser.add_argument("--device", default=defaults.device)
+
+
+def run_options(args: argparse.Namespace) -> RunOptions:
+    """What add_options read."""
+    return RunOptions(args.model, args.preset, args.threads, args.device)
+
+
 def main() -> int:
     """Encode or decode one file and print the RunReport."""
     parser = argparse.ArgumentParser(description="Code one clip with ssvc and tell time and memory.")
@@ -166,10 +208,7 @@ def main() -> int:
     parser.add_argument("target", type=Path)
     parser.add_argument("--crf", type=float, default=28)
     parser.add_argument("--keyint", type=int, default=1)
-    parser.add_argument("--model", default="base", help="name or folder")
-    parser.add_argument("--preset", default="medium")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--device", default="cpu")
+    add_options(parser)
     args = parser.parse_args()
     report = (encode if args.mode == "encode" else decode)(args.source, args.target, args)
     print(json.dumps(asdict(report)))
