@@ -5,7 +5,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 endif
 endif
 
-.PHONY: check lint types contracts test format
+.PHONY: check lint types contracts test format vectors
 
 check: lint types contracts test
 
@@ -21,6 +21,10 @@ contracts:
 
 test:
 	python -m pytest
+
+# The coded streams of tests/vectors, as new weights ask for.
+vectors:
+	python tests/vectors/make_vectors.py
 
 format:
 	ruff check --fix .

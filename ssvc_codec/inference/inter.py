@@ -170,7 +170,7 @@ class InterCoder:
         with self._phase("residual hyper"):
             condition = net.residual.condition(predicted, maps.masks)
             residual = self.residual.quantise(y, condition, maps.maps, residual_past, self._residual_quantiser)
-        picture = self._picture(residual, predicted, maps)
+        picture = self._picture(residual, predicted, warped, maps)
         with self._phase("entropy"):
             flat = maps.q.reshape(-1)
             strings: tuple[dict[int, bytes], dict[int, bytes]] = ({}, {})
@@ -194,11 +194,7 @@ class InterCoder:
     def _cost(self, coded: PFrame, x: Tensor, maps: FrameMaps) -> float:
         """R + lambda D in bits; the parts outside the picture count too."""
         bits = 8 * sum(len(data) for data in (*coded.motion.values(), *coded.residual.values()))
-        error = (to_half(x) - coded.picture).mul_(255).square_()
-        cells = F.avg_pool2d(error[:, :4].mean(1) * PLANE_WEIGHTS[0], 16) + F.avg_pool2d(
-            error[:, 4] * PLANE_WEIGHTS[1] + error[:, 5] * PLANE_WEIGHTS[2], 16
-        )
-        return bits + float((cells * lambda_of(maps.maps.q_map)).sum()) * 32 * 32
+        return bits + float((_cell_error(to_half(x) - coded.picture) * lambda_of(maps.maps.q_map)).sum())
 
     # Decoding
 
@@ -224,18 +220,15 @@ class InterCoder:
         """The picture (1, 6, H/2, W/2) float32, and the next reference. Strings by group. Raises BitstreamError.
 
         Where a group has no motion, the reference is the picture; where it has no residual, the
-        prediction is.
+        warped reference is.
         """
         assert before.planes is not None
         same = _same_members(before, maps)
         after = self.decode_motion(motion, maps, before)
         with self._phase("entropy"):
             chain, _ = self._read(self.residual, residual, maps, before.residual, same, after.motion)
-        _, predicted = self._predict(before.planes, after.flow, maps)
-        picture = self._picture(chain.symbols, predicted, maps)
-        if not chain.known.all():
-            read = cell_mask(chain.known.reshape(maps.groups.shape), 16, self.device)
-            picture = torch.where(read > 0, picture, predicted)
+        warped, predicted = self._predict(before.planes, after.flow, maps)
+        picture = self._picture(chain.symbols, predicted, warped, maps)
         if not after.motion.known.all():  # mended or corrected, a picture that stands still would drift
             moved = cell_mask(after.motion.known.reshape(maps.groups.shape), 16, self.device)
             picture = torch.where(moved > 0, picture, planes_to_half(before.planes))
@@ -301,12 +294,25 @@ class InterCoder:
         with self._phase("refinement"):
             return warped, self.net.compensation.refine(warped, flow_hat, maps.maps.q_map, maps.masks)
 
-    def _picture(self, symbols: GroupSymbols, predicted: Tensor, maps: FrameMaps) -> Tensor:
+    def _picture(self, symbols: GroupSymbols, predicted: Tensor, warped: Tensor, maps: FrameMaps) -> Tensor:
+        """The picture: cells of which every latent is 0 show the warp, so that what stands still stays as it is."""
+        coded = symbols.y.any(axis=1).reshape(maps.groups.shape)
+        if not coded.any():
+            return warped
         with self._phase("hyper"):
             condition = self.net.residual.condition(predicted, maps.masks)
             y_hat = self.residual.dequantise(symbols, condition, maps.maps)
         with self._phase("synthesis"):
-            return self.net.residual.synthesis(y_hat, predicted, maps.maps.q_map, maps.masks)
+            picture = self.net.residual.synthesis(y_hat, predicted, maps.maps.q_map, maps.masks)
+            return torch.where(cell_mask(coded, 16, self.device) > 0, picture, warped)
+
+
+def _cell_error(difference: Tensor) -> Tensor:
+    """(rows, columns) weighted squared error of every cell, in squared 8-bit code values. (1, 6, H/2, W/2)."""
+    error = (difference * 255).square()
+    y, u, v = PLANE_WEIGHTS
+    weighted = error[:, :4].mean(1) * y + error[:, 4] * u + error[:, 5] * v
+    return F.avg_pool2d(weighted, 16)[0] * 32 * 32
 
 
 def _starts(flow: Tensor, maps: FrameMaps, past: Past) -> dict[int, Start]:

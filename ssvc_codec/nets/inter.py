@@ -81,7 +81,7 @@ class InterMasks(NamedTuple):
 class InterOutput(NamedTuple):
     """What training needs of one pass."""
 
-    x_hat: Tensor  # (N, 6, H/2, W/2)
+    x_hat: Tensor  # (N, 6, H/2, W/2), before cells of zeros show the warp
     predicted: Tensor  # (N, 6, H/2, W/2), refined
     warped: Tensor  # (N, 6, H/2, W/2), the warp alone
     flow: Tensor  # (N, 2, H/4, W/4), estimated
@@ -337,6 +337,9 @@ class InterNet(nn.Module):
         residual = self.residual.latents(y, condition, q, state.residual, masks.at16, motion.symbols)
         x_hat = self.residual.synthesis(residual.y_hat, predicted, q, masks)
         out = InterOutput(x_hat, predicted, warped, flow, flow_hat, motion, residual)
+        # The loss sees what the residual network makes of every cell, or cells of zeros would never leave zero.
+        coded = F.interpolate(residual.symbols.coded_cells(), scale_factor=16.0, mode="nearest")
+        shown = torch.where(coded > 0, x_hat.float(), warped)
         if detach:
-            x_hat, flow_hat = x_hat.detach(), flow_hat.detach()
-        return out, State(half_to_planes(x_hat.float()), flow_hat, motion.symbols, residual.symbols)
+            shown, flow_hat = shown.detach(), flow_hat.detach()
+        return out, State(half_to_planes(shown), flow_hat, motion.symbols, residual.symbols)

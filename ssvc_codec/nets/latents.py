@@ -27,6 +27,10 @@ class Symbols(NamedTuple):
     y: Tensor  # (N, C_y, H/16, W/16)
     known: Tensor  # (N, 1, H/32, W/32), 1 where the next frame may use them, else 0
 
+    def coded_cells(self) -> Tensor:
+        """(N, 1, H/32, W/32), 1 where a latent of the cell is not 0, else 0."""
+        return nn.functional.max_pool2d(self.y.abs().amax(1, keepdim=True), 2).clamp_max(1.0)
+
 
 class LatentOutput(NamedTuple):
     """What training needs of one pass."""
@@ -204,7 +208,7 @@ class LatentModel(nn.Module):
         mean = torch.where(anchors, mean_a, mean_b)
         symbols = round_ste(steps - mean)
         known = torch.ones_like(previous.known)
-        kept = Symbols(z_symbols.detach(), symbols.detach(), known)
+        kept = Symbols(z_symbols.detach().nan_to_num(), symbols.detach().nan_to_num(), known)  # a bad batch is skipped later
         y_hat = (symbols + mean) / gain
         return LatentOutput(
             y_hat if base is None else y_hat + base, steps - mean, y_scale, z, self._z_scales(previous, q), kept

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..nets.inter import InterNet, half_to_planes
+from ..nets.inter import InterNet, half_to_planes, planes_to_half
 from ..nets.intra import IntraNet, Masks, merge_planes, to_half
 from ..nets.motion import warp
 from .inter_loss import bits_of, picture_error
@@ -69,7 +69,8 @@ def _code(intra: IntraNet, inter: InterNet, frames: list[Tensor], base: int) -> 
         assert out.residual is not None
         (motion_y, motion_z), (residual_y, residual_z) = bits_of(out.motion), bits_of(out.residual)
         target = to_half(x)
-        mse = picture_error(target, out.x_hat)
+        shown = planes_to_half(state.planes)
+        mse = picture_error(target, shown)
         bits = bits + (motion_y + motion_z + residual_y + residual_z).sum()
         error = error + mse
         luma = F.pixel_shuffle(x[:, :64], 8)
@@ -82,7 +83,7 @@ def _code(intra: IntraNet, inter: InterNet, frames: list[Tensor], base: int) -> 
             "warp": _psnr(((luma - _warped(before.y, out.flow)) * 255).square().mean()),
             "coded_warp": _psnr(((target - out.warped)[:, :4] * 255).square().mean()),
             "predicted": _psnr(((target - out.predicted)[:, :4] * 255).square().mean()),
-            "decoded": _psnr(((target - out.x_hat)[:, :4] * 255).square().mean()),
+            "decoded": _psnr(((target - shown)[:, :4] * 255).square().mean()),
         }
         for name, value in row.items():
             parts.setdefault(name, []).append(value)

@@ -13,6 +13,7 @@ import pytest
 import ssvc_codec.errors
 from ssvc_codec.bitstream import SequenceHeader, parse_packet
 from ssvc_codec.errors import BitstreamError, ChecksumError, LimitError, TruncatedError
+from ssvc_codec.gop.groups import group_map
 
 KINDS = [(1, 1), (1, 2), (2, 0)]
 FUZZ = Path(__file__).parent.parent / "fuzz" / "fuzz_packet.py"
@@ -28,9 +29,25 @@ def read_substreams(data: bytes) -> list[bytes]:
     return [packet.payload(entry) for entry in packet.entries]
 
 
+def read_after(i_packet: bytes, p_packet: bytes) -> None:
+    """All that a decoder checks of a P packet before it reads substreams."""
+    before = parse_packet(i_packet)
+    packet = parse_packet(p_packet)
+    assert before.sequence_header is not None
+    packet.header.check_follows(before.header.frame_number)
+    objects = packet.objects_after(before.objects, before.sequence_header)
+    video = before.sequence_header.format
+    packet.check_groups(int(group_map(objects, width=video.width, height=video.height).max()) + 1)
+
+
 @pytest.mark.parametrize("row", MUST_FAIL, ids=[row["what"] for row in MUST_FAIL])
-def test_a_vector_that_must_fail_fails_with_its_error(row: dict[str, Any]) -> None:
-    read = {"packet": parse_packet, "sequence_header": SequenceHeader.from_bytes, "substreams": read_substreams}
+def test_a_vector_that_must_fail_fails_with_its_error(row: dict[str, Any], example_packet: bytes) -> None:
+    read = {
+        "packet": parse_packet,
+        "sequence_header": SequenceHeader.from_bytes,
+        "substreams": read_substreams,
+        "after_example": lambda data: read_after(example_packet, data),
+    }
     with pytest.raises(ssvc_codec.errors.SsvcError) as caught:
         read[row["syntax"]](bytes.fromhex(row["hex"]))
     assert caught.type is getattr(ssvc_codec.errors, row["error"])

@@ -12,6 +12,7 @@ import pytest
 import ssvc_codec.errors
 from ssvc_codec.bitstream import COCO_80, ParsedPacket, SceneObject, SequenceHeader, build_packet, parse_packet
 from ssvc_codec.bitstream.objects import BoxChange, ObjectChanges
+from ssvc_codec.entropy.activity import activity_table, band_edges
 from ssvc_codec.gop.groups import group_map
 
 ROOT = Path(__file__).parent.parent.parent
@@ -123,7 +124,22 @@ def test_every_rule_of_the_document_has_its_test_and_its_error() -> None:
 
 
 def test_annex_a_is_the_class_table_of_the_code() -> None:
-    annex = DOCUMENT.split("## Annex A")[1]
+    annex = DOCUMENT.split("## Annex A")[1].split("## Annex B")[0]
     rows = sorted((int(number), name) for number, name in re.findall(r"(?<=\| )(\d+) \| ([a-z ]+)(?= \|)", annex))
     assert tuple(rows) == COCO_80.names
     assert [number for number, _ in rows] == list(range(80))
+
+
+def test_annex_b_is_the_logarithm_in_integers_and_the_table_of_the_code() -> None:
+    annex = DOCUMENT.split("## Annex B")[1]
+    levels = [int(number) for line in re.findall(r"^    ([\d ]+)$", annex, re.M) for number in line.split()]
+    exact = [max(level for level in range(128) if (1 + s) ** 32 * 2 >= 4**level) for s in range(256)]
+    assert levels == exact
+    assert activity_table().tolist() == levels
+
+
+def test_the_bands_of_the_document_are_those_of_the_code() -> None:
+    lists = re.findall(r"((?:\d+, )+\d+) for C_y = (\d+)", DOCUMENT)
+    assert [n_y for _, n_y in lists] == ["384", "32"]
+    for edges, n_y in lists:
+        assert ", ".join(map(str, band_edges(int(n_y)))) == edges

@@ -67,6 +67,7 @@ class Fakes:
     encoder_arguments: dict[str, Any] = field(default_factory=dict)
     reader_arguments: dict[str, Any] = field(default_factory=dict)
     writer_arguments: dict[str, Any] = field(default_factory=dict)
+    forced: list[int] = field(default_factory=list)  # pts of the frames that had to become key frames
     notes: list[str] = field(default_factory=list)
     on_write: Callable[[], None] = lambda: None
     format: VideoFormat = FORMAT
@@ -74,6 +75,7 @@ class Fakes:
     is_trimmed: bool = False
     truncated: bool = False
     damage: str | None = None
+    average_rate: Fraction | None = Fraction(25)
 
     def levels(self) -> list[int]:
         """Of the frames written."""
@@ -89,7 +91,7 @@ class FakeReader:
         self.copies: list[Any] = []
         self.attachments: list[Any] = []
         self.time_base = TIME_BASE
-        self.average_rate = Fraction(25)
+        self.average_rate = fakes.average_rate
         self.notes = fakes.notes
         self.is_trimmed = fakes.is_trimmed
         self.truncated = fakes.truncated
@@ -134,8 +136,11 @@ class FakeEncoder:
 
     def __init__(self, fakes: Fakes, format: VideoFormat, **arguments: Any) -> None:
         fakes.encoder_arguments = {"format": format, **arguments}
+        self._forced = fakes.forced
 
-    def send(self, frame: Frame) -> list[Packet]:
+    def send(self, frame: Frame, *, force_key: bool = False) -> list[Packet]:
+        if force_key:
+            self._forced.append(frame.pts or 0)
         return [make_packet(frame.pts or 0, b"I%d" % frame.y[0, 0])]
 
     def flush(self) -> list[Packet]:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import signal
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,11 +32,68 @@ def test_the_options_reach_the_encoder_and_the_reader(
     ssvc: Ssvc, fakes: Fakes, frames: list[Frame], tmp_path: Path
 ) -> None:
     fakes.inputs = list(frames)
-    options = "--crf 17.5 --model tiny --preset slow -g 12 --threads 3 --device cpu --frames 7 --ss 01:02.5"
+    options = (
+        "--crf 17.5 --model tiny --preset slow -g 12 --min-keyint 3 --no-scenecut"
+        " --threads 3 --device cpu --frames 7 --ss 01:02.5"
+    )
     assert ssvc("encode", "in.mp4", tmp_path / "out.ssv", *options.split()).code == 0
     expected = {"crf": 17.5, "model": "tiny", "preset": "slow", "keyint": 12, "threads": 3, "device": "cpu"}
     assert expected.items() <= fakes.encoder_arguments.items()
+    assert {"min_keyint": 3, "scenecut": False}.items() <= fakes.encoder_arguments.items()
     assert fakes.reader_arguments == {"path": "in.mp4", "max_frames": 7, "start_seconds": 62.5}
+
+
+@pytest.mark.parametrize(
+    ("options", "rate", "keyint"),
+    [
+        ([], Fraction(25), 50),
+        ([], Fraction(30000, 1001), 60),
+        ([], None, 50),
+        (["--keyint", "0.5s"], Fraction(50), 25),
+        (["--keyint", "1"], Fraction(50), 1),
+    ],
+)
+def test_key_frames_are_2_seconds_apart_or_as_told(
+    ssvc: Ssvc,
+    fakes: Fakes,
+    frames: list[Frame],
+    tmp_path: Path,
+    options: list[str],
+    rate: Fraction | None,
+    keyint: int,
+) -> None:
+    fakes.inputs, fakes.average_rate = list(frames), rate
+    assert ssvc("encode", "in.mp4", tmp_path / "out.ssv", *options).code == 0
+    expected = {"keyint": keyint, "min_keyint": None, "scenecut": True}
+    assert expected.items() <= fakes.encoder_arguments.items()
+    assert fakes.forced == []
+
+
+def test_key_frames_stand_at_the_times_given(ssvc: Ssvc, fakes: Fakes, frames: list[Frame], tmp_path: Path) -> None:
+    fakes.inputs = list(frames)
+    options = ["--force-key-frames", "0.11,00:00:00.04,99"]
+    assert ssvc("encode", "in.mp4", tmp_path / "out.ssv", *options).code == 0
+    assert fakes.forced == [1, 3]  # at 25 frames per second; 0.11 s lies between frames 2 and 3
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--keyint", "soon"], "'soon' is neither a number of frames (48) nor seconds (2s)"),
+        (["-g", "0"], "0: 1 frame is the least"),
+        (["-g", "10", "--min-keyint", "11"], "11 frames are more than --keyint, 10"),
+        (["-g", "0.2s", "--min-keyint", "6"], "6 frames are more than --keyint, 5"),
+        (["--min-keyint", "0"], "--min-keyint"),
+        (["--force-key-frames", "1,later"], "'later' is no time"),
+    ],
+)
+def test_key_frames_that_cannot_be_are_wrong_usage(
+    ssvc: Ssvc, fakes: Fakes, frames: list[Frame], tmp_path: Path, options: list[str], words: str
+) -> None:
+    fakes.inputs = list(frames)
+    result = ssvc("encode", "in.mp4", tmp_path / "out.ssv", *options)
+    assert (result.code, fakes.written, result.stderr.count("\n")) == (2, [], 1)
+    assert words in result.stderr
 
 
 def test_samples_change_depth_on_request(ssvc: Ssvc, fakes: Fakes, frames: list[Frame], tmp_path: Path) -> None:

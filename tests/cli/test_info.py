@@ -64,6 +64,7 @@ def test_json_says_where_every_byte_went(ssvc: Ssvc, fakes: Fakes) -> None:
     facts = json.loads(result.stdout)
     assert result.code == 3
     assert facts["frames"] == {"total": 5, "I": 2, "P": 2, "damaged": 1}
+    assert facts["gop_length"] == {"count": 2, "shortest": 1, "mean": 2.5, "longest": 4}
     assert facts["q_index"] == {"lowest": 20, "mean": 26.0, "highest": 34}
     assert facts["duration_seconds"] == 0.2
     assert facts["bitrate_kbps"] == round(n_bytes * 8 / 1000 / 0.2, 3)
@@ -94,7 +95,10 @@ def test_every_frame_is_listed_on_request(ssvc: Ssvc, fakes: Fakes) -> None:
     prepare(fakes)
     rows = json.loads(ssvc("info", "-", "--json", "--frames").stdout)["frame_list"]
     assert [row["type"] for row in rows] == ["I", "P", "P", None, "I"]
+    assert [row["frame_number"] for row in rows] == [0, 1, 2, None, 0]
     assert rows[0]["n_payload_bytes"] == {"BACKGROUND": 11, "OBJECT 1": 5}
+    assert rows[2]["n_payload_bytes"] == {"MOTION": 3, "RESIDUAL": 7}
+    assert rows[2]["n_header_bytes"] == len(fakes.inputs[2].data) - 10
     assert rows[4]["time_seconds"] == 0.16
 
 
@@ -103,7 +107,19 @@ def test_the_text_has_the_same_numbers(ssvc: Ssvc, fakes: Fakes) -> None:
     text = ssvc("info", "-", "--frames").stdout
     assert "SSV1, 128x96, 8 bits, 25 fps" in text
     assert "Frames: 5 (2 I, 2 P, 1 damaged)" in text
+    assert "GoP length: 1 to 4 frames, mean 2.5" in text
     assert "I q 30" in text
+    n_bytes = len(fakes.inputs[2].data)
+    row = f"frame 2 0.080 s P q 20 I+2 {n_bytes} bytes: header {n_bytes - 10}, MOTION 3, RESIDUAL 7"
+    assert row in " ".join(text.split())
+
+
+def test_p_frames_before_the_first_key_frame_are_in_no_gop(ssvc: Ssvc, fakes: Fakes) -> None:
+    fakes.inputs = [motion_packet(7), motion_packet(8)]
+    facts = json.loads(ssvc("info", "-", "--json").stdout)
+    assert (facts["frames"]["P"], facts["gop_length"]) == (2, None)
+    fakes.inputs.append(key_packet(9))
+    assert json.loads(ssvc("info", "-", "--json").stdout)["gop_length"]["longest"] == 1
 
 
 def test_a_damaged_header_is_taken_from_the_first_key_frame(ssvc: Ssvc, fakes: Fakes) -> None:
@@ -134,5 +150,5 @@ def test_the_fields_of_the_json_are_the_documented_ones(ssvc: Ssvc, fakes: Fakes
     assert [line.split()[0] for line in documented.splitlines() if line.startswith("    ") and line[4] != " "] == list(
         facts
     )
-    for group in ("video", "sequence_header", "q_index", "bytes", "frames"):
+    for group in ("video", "sequence_header", "gop_length", "q_index", "bytes", "frames"):
         assert [name for name in facts[group] if name not in documented] == []

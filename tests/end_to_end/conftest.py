@@ -102,7 +102,8 @@ def clip(make_clip: Callable[..., Path], tmp_path_factory: pytest.TempPathFactor
 
 @pytest.fixture(scope="session")
 def coded(clip: Path) -> Path:
-    return _made(clip.with_suffix(".ssv"), "encode", clip)
+    """Two groups of five frames."""
+    return _made(clip.with_suffix(".ssv"), "encode", clip, "--keyint", "5")
 
 
 @pytest.fixture(scope="session")

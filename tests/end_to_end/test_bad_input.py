@@ -83,7 +83,7 @@ def test_the_program_itself_prints_one_line(program: Command, tmp_path: Path) ->
 
 @pytest.mark.parametrize(
     ("packet", "offset", "n_whole"),
-    [(0, -1000, None), (0, 20, None), (1, -3, 1), (1, 0, 1), (4, 300, 4), (9, 50, 9), (10, 0, 10)],
+    [(0, -1000, None), (0, 20, None), (1, -3, 1), (1, 0, 1), (4, 0.5, 4), (5, 300, 5), (9, 0.9, 9), (10, 0, 10)],
 )
 def test_a_truncated_file_keeps_the_frames_before_the_cut(
     ssvc: Command,
@@ -92,13 +92,15 @@ def test_a_truncated_file_keeps_the_frames_before_the_cut(
     read_pictures: ReadPictures,
     tmp_path: Path,
     packet: int,
-    offset: int,
+    offset: int | float,  # from the start of the packet: bytes, or a share of it
     n_whole: int | None,
 ) -> None:
     data = coded.read_bytes()
-    starts = [data.index(p.data) for p in packets_of(coded)]
-    starts.append(starts[-1] + len(packets_of(coded)[-1].data))
-    (tmp_path / "short.ssv").write_bytes(data[: starts[packet] + offset])
+    packets = [p.data for p in packets_of(coded)]
+    starts = [data.index(p) for p in packets]
+    starts.append(starts[-1] + len(packets[-1]))
+    n_bytes = offset if isinstance(offset, int) else int(offset * len(packets[packet]))
+    (tmp_path / "short.ssv").write_bytes(data[: starts[packet] + n_bytes])
     result = ssvc("decode", tmp_path / "short.ssv", tmp_path / "out.mkv")
     assert "cut off" in result.error or "truncated" in result.error
     if n_whole is None:
@@ -129,15 +131,25 @@ def test_a_flipped_byte_never_gives_a_wrong_picture_without_a_word(
         assert [path.name for path in tmp_path.iterdir()] == ["damaged.ssv"], place
 
 
-def test_a_p_frame_is_concealed_and_counted(
+def test_a_packet_that_was_lost_is_found_and_the_picture_stands_still_to_the_next_key_frame(
+    ssvc: Command, coded: Path, pictures: list[bytes], read_pictures: ReadPictures, tmp_path: Path
+) -> None:
+    packets = packets_of(coded)
+    write_like(tmp_path / "p.ssv", coded, packets[:2] + packets[3:])
+    result = ssvc("decode", tmp_path / "p.ssv", tmp_path / "out.mkv")
+    assert (result.code, "2 of 9 frames" in result.error) == (3, True)
+    assert "P frame 3 needs frame 2, frame 1 came before" in result.error
+    assert read_pictures(tmp_path / "out.mkv") == [pictures[0], *[pictures[1]] * 3, *pictures[5:]]
+
+
+def test_a_p_frame_without_motion_repeats_the_picture_and_is_no_damage(
     ssvc: Command, coded: Path, pictures: list[bytes], read_pictures: ReadPictures, tmp_path: Path
 ) -> None:
     inter = build_packet({(SubstreamKind.RESIDUAL, 0): b"rest"}, q_index=20, frame_number=1)
     packets = packets_of(coded)[:3]
-    write_like(tmp_path / "p.ssv", coded, [packets[0], replace(packets[1], data=inter), packets[2]])
-    result = ssvc("decode", tmp_path / "p.ssv", tmp_path / "out.mkv")
-    assert (result.code, "1 of 3 frames" in result.error) == (3, True)
-    assert read_pictures(tmp_path / "out.mkv") == [pictures[0], pictures[0], pictures[2]]
+    write_like(tmp_path / "p.ssv", coded, [packets[0], replace(packets[1], data=inter)])
+    assert ssvc("decode", tmp_path / "p.ssv", tmp_path / "out.mkv").code == 0
+    assert read_pictures(tmp_path / "out.mkv") == [pictures[0], pictures[0]]
 
 
 def test_a_stream_of_p_frames_alone_is_an_error(ssvc: Command, coded: Path, tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def test_ctrl_c_before_a_silent_pipe_leaves_a_playable_indexed_file(
         assert encoder.stderr is not None
         encoder.stdin.write(data[: len(data) // 2])  # and then nothing: the next read waits
         encoder.stdin.flush()
-        wait_for(lambda: any(path.stat().st_size > 20000 for path in tmp_path.glob(".out.ssv*")), encoder)
+        wait_for(lambda: any(path.stat().st_size > 3000 for path in tmp_path.glob(".out.ssv*")), encoder)
         encoder.send_signal(signal.SIGINT)
         assert (encoder.wait(60), encoder.stderr.read()) == (130, b"")
         encoder.stdin.close()

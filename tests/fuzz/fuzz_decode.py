@@ -262,6 +262,7 @@ def run_random(*, seed: int, seconds: float, count: int | None = None, keep: Pat
     """How many inputs ended how. A crash is kept in a folder and counted; the run goes on."""
     rng = random.Random(seed)
     decoder = Decoder(device="cpu")
+    seeds()  # fails here where the model does not load
     endings: Counter[str] = Counter()
     end = time.monotonic() + seconds
     while time.monotonic() < end and endings.total() != count:

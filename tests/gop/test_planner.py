@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from ssvc_codec.bitstream import FrameType
+from ssvc_codec.frame import Frame, VideoFormat
+from ssvc_codec.gop import FramePlan, GopPlanner
+from ssvc_codec.gop.planner import I_OFFSET, P_OFFSETS
+
+FORMAT = VideoFormat(width=96, height=64)
+I, P = FrameType.I, FrameType.P  # noqa: E741
+
+
+def make_frame(scene: int) -> Frame:
+    """A picture of soft detail; another scene is another picture."""
+    coarse = np.random.default_rng(scene).integers(16, 236, (16, 24), dtype=np.uint8)
+    chroma = np.full((32, 48), 128, np.uint8)
+    return Frame(coarse.repeat(4, 0).repeat(4, 1), chroma, chroma, FORMAT)
+
+
+def plan(planner: GopPlanner, scenes: list[int], force_at: tuple[int, ...] = ()) -> list[FramePlan]:
+    return [planner.plan(make_frame(scene), force_key=place in force_at) for place, scene in enumerate(scenes)]
+
+
+def key_places(plans: list[FramePlan]) -> list[int]:
+    return [place for place, frame in enumerate(plans) if frame.frame_type is I]
+
+
+def test_key_frames_come_every_keyint_frames() -> None:
+    plans = plan(GopPlanner(q_index=35, keyint=4), [0] * 10)
+    assert [frame.frame_type for frame in plans] == [I, P, P, P, I, P, P, P, I, P]
+    assert [frame.frame_number for frame in plans] == [0, 1, 2, 3, 0, 1, 2, 3, 0, 1]
+
+
+def test_a_p_frame_refers_to_the_frame_before_it() -> None:
+    plans = plan(GopPlanner(q_index=35, keyint=4), [0] * 9)
+    for before, frame in pairwise(plans):
+        assert frame.reference == (None if frame.frame_type is I else before.frame_number)
+
+
+def test_keyint_1_is_all_intra_at_the_q_asked_for() -> None:
+    plans = plan(GopPlanner(q_index=35, keyint=1), [0, 0, 1])
+    assert plans == [FramePlan(I, 0, 35)] * 3
+
+
+def test_q_follows_the_hierarchy_within_its_limits() -> None:
+    n = len(P_OFFSETS)
+    offsets = [I_OFFSET, *P_OFFSETS, *P_OFFSETS]
+    plans = plan(GopPlanner(q_index=30, keyint=100), [0] * (2 * n + 1))
+    assert [frame.q_index for frame in plans] == [30 + offset for offset in offsets]
+    fine = plan(GopPlanner(q_index=63, keyint=100), [0] * (n + 1))
+    assert {frame.q_index for frame in fine} == {63}
+
+
+def test_a_scene_cut_starts_a_group() -> None:
+    plans = plan(GopPlanner(q_index=35, keyint=20, min_keyint=2), [0] * 5 + [1] * 4)
+    assert key_places(plans) == [0, 5]
+    assert [place for place, frame in enumerate(plans) if frame.is_scene_cut] == [5]
+
+
+def test_a_scene_cut_too_soon_is_a_p_frame_that_says_so() -> None:
+    plans = plan(GopPlanner(q_index=35, keyint=20, min_keyint=4), [0] * 3 + [1] * 9)
+    assert key_places(plans) == [0]
+    assert [(frame.frame_type, frame.is_scene_cut) for frame in plans[2:5]] == [(P, False), (P, True), (P, False)]
+
+
+def test_a_flickering_clip_has_no_more_key_frames_than_min_keyint_allows() -> None:
+    assert key_places(plan(GopPlanner(q_index=35, keyint=50), [0, 1] * 10)) == [0, 5, 10, 15]
+
+
+def test_without_scenecut_only_distance_counts() -> None:
+    plans = plan(GopPlanner(q_index=35, keyint=6, scenecut=False), [0, 0, 1, 2, 3, 4, 5])
+    assert key_places(plans) == [0, 6]
+    assert not any(frame.is_scene_cut for frame in plans)
+
+
+def test_a_forced_key_frame_ignores_min_keyint_and_restarts_the_count() -> None:
+    plans = plan(GopPlanner(q_index=35, keyint=5, min_keyint=5), [0] * 12, force_at=(2,))
+    assert key_places(plans) == [0, 2, 7]
+
+
+def test_a_cut_is_measured_from_the_frame_before_even_where_that_was_forced() -> None:
+    plans = plan(GopPlanner(q_index=35, keyint=20, min_keyint=1), [0, 0, 0, 1, 1, 1], force_at=(2, 4))
+    assert key_places(plans) == [0, 2, 3, 4]
+
+
+@pytest.mark.parametrize(("keyint", "min_keyint"), [(1, 1), (9, 1), (50, 5), (250, 25)])
+def test_min_keyint_is_a_tenth_of_keyint(keyint: int, min_keyint: int) -> None:
+    assert GopPlanner(q_index=0, keyint=keyint).min_keyint == min_keyint
+
+
+def test_frame_numbers_wrap_at_16_bits() -> None:
+    planner = GopPlanner(q_index=35, keyint=1 << 20, scenecut=False)
+    frame = make_frame(0)
+    for _ in range(0xFFFF):
+        planner.plan(frame)
+    last, wrapped = planner.plan(frame), planner.plan(frame)
+    assert (last.frame_number, wrapped.frame_type, wrapped.frame_number, wrapped.reference) == (65535, P, 0, 65535)
+
+
+@pytest.mark.parametrize(
+    ("q_index", "keyint", "min_keyint"), [(-1, 10, None), (64, 10, None), (0, 0, None), (0, 10, 0), (0, 10, 11)]
+)
+def test_values_out_of_range_are_the_callers_fault(q_index: int, keyint: int, min_keyint: int | None) -> None:
+    with pytest.raises(ValueError, match=r"q_index|keyint"):
+        GopPlanner(q_index=q_index, keyint=keyint, min_keyint=min_keyint)
+
+
+def test_planning_loads_no_torch() -> None:
+    code = "import sys, ssvc_codec.gop; print('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
