@@ -101,9 +101,9 @@ def intra(
 @train_app.command()
 @with_exit_code
 def inter(
-    data: Annotated[Path, typer.Argument(metavar="DATA", help="Shards of clips made by `ssvc train pack`.")],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="State and logs of the run.")],
+    data: Annotated[Path, typer.Option(metavar="FOLDER", help="Shards of clips made by `ssvc train pack`.")],
     *,
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="State and logs of the run.")] = Path("runs/inter"),
     stage: Annotated[
         Literal["motion", "joint", "gop"],
         typer.Option(help="Motion alone; all of a frame, frame by frame; or all of several frames at once."),

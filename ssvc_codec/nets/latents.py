@@ -208,7 +208,8 @@ class LatentModel(nn.Module):
         mean = torch.where(anchors, mean_a, mean_b)
         symbols = round_ste(steps - mean)
         known = torch.ones_like(previous.known)
-        kept = Symbols(z_symbols.detach().nan_to_num(), symbols.detach().nan_to_num(), known)  # a bad batch is skipped later
+        # What is no number makes the loss no number, and the batch is skipped: it must not fail here before.
+        kept = Symbols(z_symbols.detach().nan_to_num(), symbols.detach().nan_to_num(), known)
         y_hat = (symbols + mean) / gain
         return LatentOutput(
             y_hat if base is None else y_hat + base, steps - mean, y_scale, z, self._z_scales(previous, q), kept

@@ -37,7 +37,7 @@ def arguments(tmp_path: Path) -> list[str]:
     torch.manual_seed(0)
     export_model(IntraNet(INTRA), InterNet(INTER), tmp_path / "start", name="small", about={})
     start = ["--init", str(tmp_path / "start"), "--crop", "64", "--batch", "1", "--device", "cpu"]
-    return ["train", "inter", str(tmp_path / "data"), str(tmp_path / "run"), *start]
+    return ["train", "inter", "--data", str(tmp_path / "data"), "--out", str(tmp_path / "run"), *start]
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_a_stage_goes_on_from_another_by_init_alone(ssvc: Callable[..., Result],
 
 
 def test_training_without_shards_says_how_to_make_them(ssvc: Callable[..., Result], arguments: list[str]) -> None:
-    arguments[2] = str(Path(arguments[3]).parent / "start" / "nothing")
+    arguments[3] = str(Path(arguments[3]).parent / "start" / "nothing")
     result = ssvc(*arguments, "--stage", "motion")
     assert result.code != 0
     assert "ssvc train pack" in result.stderr
