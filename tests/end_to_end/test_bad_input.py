@@ -123,7 +123,9 @@ def test_a_flipped_byte_never_gives_a_wrong_picture_without_a_word(
         (tmp_path / "damaged.ssv").write_bytes(damaged)
         result = ssvc("decode", tmp_path / "damaged.ssv", tmp_path / "out.mkv", "-y")
         assert result.code in (0, 1, 3), place
-        assert result.stderr == "" if result.code == 0 else result.error, place
+        lines = result.stderr.splitlines()  # one of frames that were concealed, one of where the file was lost
+        assert len(lines) in ((0,) if result.code == 0 else (1, 2)), place
+        assert all(line.startswith("ssvc: error: ") and "internal error" not in line for line in lines), place
         if result.code == 0:
             assert read_pictures(tmp_path / "out.mkv") == pictures, place
         assert (tmp_path / "out.mkv").exists() == (result.code != 1), place
