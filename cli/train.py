@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal, Protocol
+from typing import Annotated, Literal
 
 import typer
 
 from .exit_codes import ExitCode, with_exit_code
 from .options import Device, Quiet, Threads, Verbose
+from .run_trainer import run_trainer
+from .train_parser import export_parser, label, parser
 
 __all__ = ["train_app"]
 
@@ -95,7 +96,7 @@ def intra(
         optimizer=optimizer,
         seed=seed,
     )
-    return _run(IntraTrainer(options), quiet=quiet)
+    return run_trainer(IntraTrainer(options), quiet=quiet)
 
 
 @train_app.command()
@@ -153,27 +154,9 @@ def inter(
         mask_share=mask_share,
         max_steps=max_steps,
     )
-    return _run(InterTrainer(options), quiet=quiet)
+    return run_trainer(InterTrainer(options), quiet=quiet)
 
 
-class _Trainer(Protocol):
-    def train(self, progress_line: Callable[[str], None]) -> None: ...
-
-    def save(self) -> None: ...
-
-
-def _run(trainer: _Trainer, *, quiet: bool) -> int:
-    try:
-        trainer.train(_ignore if quiet else _report)
-    except KeyboardInterrupt:
-        trainer.save()
-        return ExitCode.INTERRUPTED
-    return ExitCode.OK
-
-
-def _report(line: str) -> None:
-    typer.echo(line, err=True)
-
-
-def _ignore(_line: str) -> None:
-    pass
+train_app.command()(label)
+train_app.command()(parser)
+train_app.command("export-parser")(export_parser)
