@@ -17,6 +17,9 @@
     bytes              header, object, background, motion, residual, reserved, damaged, total
     frame_list         with --frames: pts, time_seconds, type, frame_number, q_index, n_objects, n_bytes,
                        n_header_bytes, n_payload_bytes
+    object_list        with --objects, a track each: track_id, class_id, class, first_seconds, last_seconds,
+                       n_frames, n_frames_alone (in a group of its own), mean_score (0..1), mean_box [x, y,
+                       width, height], n_group_bytes (payloads of its groups, whole, also where it shares them)
 """
 
 from __future__ import annotations
@@ -35,6 +38,7 @@ from .exit_codes import ExitCode, print_error, with_exit_code
 from .options import Verbose
 from .stream_report import FrameReport, StreamReport
 from .timecode import format_time
+from .track_report import TrackTable, object_table
 
 if TYPE_CHECKING:
     from fractions import Fraction
@@ -51,6 +55,7 @@ def info(
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, documented at the top of cli/info.py.")] = False,
     frames: Annotated[bool, typer.Option("--frames", help="List every frame.")] = False,
+    objects: Annotated[bool, typer.Option("--objects", help="List every object: when, where, how many bytes.")] = False,
     verbose: Verbose = False,
 ) -> int:
     """List what an .ssv file holds.
@@ -59,7 +64,7 @@ def info(
     """
     from ffmpeg_bridge.reader import open_ssv
 
-    report = StreamReport()
+    report = StreamReport(tracks=TrackTable() if objects else None)
     rows: list[FrameReport] = []
     ending: MediaError | BitstreamError | None = None
     with open_ssv(source) as reader:
@@ -77,6 +82,8 @@ def info(
         raise ending or MediaError(f"{source}: no video frames")
     if frames:
         facts["frame_list"] = [asdict(row) for row in rows]
+    if report.tracks is not None:
+        facts["object_list"] = [track.facts() for track in report.tracks.tracks]
     print(json.dumps(facts, indent=2) if as_json else _as_text(facts, rows))
     if report.n_damaged:
         print_error(f"{source}: {report.n_damaged} of {report.n_frames} packets are damaged: {report.first_error}")
@@ -187,6 +194,8 @@ def _as_text(facts: dict[str, Any], rows: list[FrameReport]) -> str:
         if n_bytes or name in ("header", "total"):
             lines.append(f"    {name:<10} {n_bytes:>12} {100 * n_bytes / max(total, 1):6.2f} %")
     lines.extend(_row(number, row) for number, row in enumerate(rows))
+    if "object_list" in facts:
+        lines.extend(object_table(facts["object_list"]))
     return "\n".join(lines)
 
 

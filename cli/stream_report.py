@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ssvc_codec.bitstream import FrameType, ParsedPacket, SequenceHeader, SubstreamKind, parse_packet
+from ssvc_codec.editing.scene import SceneReader
 from ssvc_codec.errors import BitstreamError, LimitError
 from ssvc_codec.packet import Packet
+
+from .track_report import TrackTable
 
 __all__ = ["FrameReport", "KindBytes", "StreamReport"]
 
@@ -47,7 +50,7 @@ class FrameReport:
     type: str | None  # I or P
     frame_number: int | None  # frames since the I frame, modulo 2^16
     q_index: int | None
-    n_objects: int | None  # boxes in the object list of an I frame
+    n_objects: int | None  # also None after a lost packet, until the next I frame
     n_bytes: int
     n_header_bytes: int | None  # all but payloads: headers, object list, directory, checksums
     n_payload_bytes: dict[str, int] | None  # by kind and group, as "OBJECT 1"
@@ -66,6 +69,9 @@ class StreamReport:
     gop_lengths: list[int] = field(default_factory=list)  # frames from each I frame to the next
     first_seconds: float | None = None
     end_seconds: float | None = None
+    tracks: TrackTable | None = None  # filled where there is one
+    _scenes: SceneReader = field(default_factory=SceneReader)
+    _has_reference: bool = False  # whether the objects of a P frame can be known
 
     @property
     def n_frames(self) -> int:
@@ -90,7 +96,9 @@ class StreamReport:
             parsed = parse_packet(packet.data)
             for entry in parsed.entries:
                 parsed.payload(entry)  # checks its CRC-16
+            n_objects = self._follow(parsed, seconds)
         except (BitstreamError, LimitError) as error:
+            self._has_reference = False
             self._count_in_gop(is_key=packet.is_keyframe)
             self.n_damaged += 1
             self.bytes.damaged += len(packet.data)
@@ -108,11 +116,21 @@ class StreamReport:
             type=frame_type,
             frame_number=parsed.header.frame_number,
             q_index=parsed.header.q_index,
-            n_objects=len(parsed.objects),
+            n_objects=n_objects,
             n_bytes=len(packet.data),
             n_header_bytes=len(packet.data) - sum(entry.length for entry in parsed.entries),
             n_payload_bytes={_name(entry.kind, entry.group): entry.length for entry in parsed.entries},
         )
+
+    def _follow(self, parsed: ParsedPacket, seconds: float | None) -> int | None:
+        """Number of objects. Raises BitstreamError, LimitError where the packet does not fit the one before."""
+        if parsed.header.frame_type is FrameType.P and not self._has_reference:
+            return None
+        scene = self._scenes.read(parsed.data)
+        self._has_reference = True
+        if self.tracks is not None:
+            self.tracks.add(scene, seconds=seconds)
+        return len(scene.objects)
 
     def _count_in_gop(self, *, is_key: bool) -> None:
         """P frames before the first I frame belong to none."""

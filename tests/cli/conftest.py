@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from importlib import import_module
@@ -14,9 +15,19 @@ from typing import Any, Self
 import numpy as np
 import pytest
 
-from ssvc_codec.bitstream import SequenceHeader
+from ssvc_codec.bitstream import (
+    COCO_80,
+    ObjectChanges,
+    SceneObject,
+    SequenceHeader,
+    SubstreamKind,
+    build_codec_private,
+    build_packet,
+    parse_packet,
+)
 from ssvc_codec.errors import BitstreamError, ChecksumError
 from ssvc_codec.frame import Frame, VideoFormat
+from ssvc_codec.gop.groups import group_map
 from ssvc_codec.packet import Packet
 
 FORMAT = VideoFormat(width=4, height=2)
@@ -210,3 +221,111 @@ def packets() -> list[Packet]:
 def damaged() -> Callable[[int], Packet]:
     """A packet that does not decode."""
     return lambda number: make_packet(number, b"?")
+
+
+MakeSsv = Callable[..., Path]
+
+
+def _objects_of(text: str) -> list[SceneObject]:
+    """`p` is a person (track 1), `P` the same 8 samples further right, `c` a car (track 2) in a group of its own."""
+    places = {"p": (1, 0, 2), "P": (1, 0, 10), "c": (2, 2, 40)}
+    return [SceneObject(places[c][0], places[c][1], 200, places[c][2], 40, 16, 20) for c in text]
+
+
+@pytest.fixture
+def make_ssv(tmp_path: Path) -> MakeSsv:
+    """Writes an .ssv of 64x64 whose payloads are M0, R1 and the like, so nothing needs a network.
+
+    scenes: objects of each frame, "p" or "c" or both. keyint: frames from key frame to key frame. sound: a file whose
+    sound, chapters and tags are copied. first: pts of the first frame.
+    """
+
+    def make(
+        name: str, scenes: Sequence[str], *, keyint: int = 4, sound: Path | None = None, first: int = 0, **changes: Any
+    ) -> Path:
+        from ffmpeg_bridge.reader import open_video
+        from ffmpeg_bridge.writer import SsvWriter
+
+        video = changes.pop("format", VideoFormat(width=64, height=64))
+        classes, weights = changes.pop("classes", COCO_80), changes.pop("weights", bytes(8))
+        header = SequenceHeader(video, "base", weights, classes=classes)
+        assert not changes
+        with contextlib.ExitStack() as files:
+            source = files.enter_context(open_video(str(sound))) if sound else None
+            writer = files.enter_context(
+                SsvWriter(
+                    str(tmp_path / name),
+                    format=video,
+                    time_base=TIME_BASE,
+                    codec_private=build_codec_private(header),
+                    average_rate=Fraction(25),
+                    source=source,
+                )
+            )
+            before: list[SceneObject] = []
+            pictures = iter(source) if source else None
+            for number, text in enumerate(scenes):
+                if pictures:
+                    next(pictures)  # sound is handed out as far as pictures were read
+                objects = _objects_of(text)
+                data = _coded(header, objects, before, number % keyint)
+                writer.write(Packet(data, first + number, number % keyint == 0, 1, TIME_BASE))
+                before = objects
+        return tmp_path / name
+
+    return make
+
+
+def _coded(header: SequenceHeader, objects: list[SceneObject], before: list[SceneObject], number: int) -> bytes:
+    n_groups = int(group_map(objects, width=header.format.width, height=header.format.height).max()) + 1
+    if not number:
+        kinds = {group: SubstreamKind.OBJECT if group else SubstreamKind.BACKGROUND for group in range(n_groups)}
+        parts = {(int(kind), group): b"I%d" % group for group, kind in kinds.items()}
+        return build_packet(parts, q_index=30, sequence_header=header, objects=objects)
+    parts = {(int(SubstreamKind.MOTION), group): b"M%d" % group for group in range(n_groups)}
+    parts |= {(int(SubstreamKind.RESIDUAL), group): b"R%d" % group for group in range(n_groups)}
+    return build_packet(parts, q_index=30, frame_number=number, changes=ObjectChanges.between(before, objects))
+
+
+@dataclass(frozen=True)
+class SsvContents:
+    """What an .ssv file holds: of each frame its pts, whether it is a key frame, and its payloads."""
+
+    times: list[int]
+    keys: list[bool]
+    payloads: list[set[str]]
+    durations: list[int]
+    sound: list[Fraction]  # seconds of each packet of sound
+    notes: list[str]
+
+
+@pytest.fixture
+def read_ssv() -> Callable[[Path], SsvContents]:
+    """Reads one back."""
+
+    def read(path: Path) -> SsvContents:
+        from ffmpeg_bridge.reader import open_ssv
+
+        contents = SsvContents([], [], [], [], [], [])
+        with open_ssv(str(path)) as reader:
+            for packet in reader:
+                parsed = parse_packet(packet.data)
+                contents.times.append(packet.pts or 0)
+                contents.keys.append(packet.is_keyframe)
+                contents.payloads.append({parsed.payload(entry).decode() for entry in parsed.entries})
+                contents.durations.append(packet.duration)
+            sound = reader.take_packets(None)
+            contents.sound.extend((p.pts or 0) * Fraction(p.time_base or 0) for p in sound)
+            contents.notes.extend(reader.notes)
+        return contents
+
+    return read
+
+
+@pytest.fixture(scope="session")
+def sound_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clip of one second with sound."""
+    path = tmp_path_factory.mktemp("sound") / "clip.mp4"
+    run = import_module("ssvc_codec.cli.main").run
+    assert run(["demo", str(path), "--seconds", "1", "--width", "64", "--height", "64", "-q"]) == 0
+    return path

@@ -53,7 +53,13 @@ def test_weights_that_are_not_installed_are_named_by_their_folder(
 ) -> None:
     fakes.inputs = list(packets)
     assert ssvc("decode", "in.ssv", tmp_path / "out.mkv", "--model", "weights/mine", "--threads", "1").code == 0
-    assert fakes.decoder_arguments == {"model": "weights/mine", "device": "auto", "threads": 1}
+    assert fakes.decoder_arguments == {
+        "model": "weights/mine",
+        "device": "auto",
+        "threads": 1,
+        "select": None,
+        "fill": "gray",
+    }
 
 
 def test_a_damaged_frame_repeats_the_one_before_in_its_own_time(

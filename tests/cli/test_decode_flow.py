@@ -97,7 +97,7 @@ def _flo(*indexes: int) -> list[str]:
 def test_only_motion_is_asked_for(ssvc: Ssvc, decoder: type[FakeMotionDecoder], stream: Path, tmp_path: Path) -> None:
     options = ["--flow-only", "--threads", "1", "--device", "cpu", "--model", "weights/mine"]
     assert ssvc("decode", stream, tmp_path / "flow", *options).code == 0
-    expected = {"model": "weights/mine", "device": "cpu", "threads": 1, "parts": {"motion"}}
+    expected = {"model": "weights/mine", "device": "cpu", "threads": 1, "parts": {"motion"}, "select": None}
     assert decoder.arguments == expected
 
 

@@ -8,7 +8,16 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ssvc_codec.bitstream import SceneObject, SequenceHeader, SubstreamKind, build_packet
+import ffmpeg_bridge  # noqa: F401 (whole, before the fakes take the place of its modules)
+from ssvc_codec.bitstream import (
+    COCO_80,
+    BoxChange,
+    ObjectChanges,
+    SceneObject,
+    SequenceHeader,
+    SubstreamKind,
+    build_packet,
+)
 from ssvc_codec.frame import VideoFormat
 from ssvc_codec.packet import Packet
 
@@ -146,9 +155,97 @@ def test_info_loads_no_torch(repository: Path) -> None:
 def test_the_fields_of_the_json_are_the_documented_ones(ssvc: Ssvc, fakes: Fakes) -> None:
     prepare(fakes)
     documented = import_module("ssvc_codec.cli.info").__doc__ or ""
-    facts = json.loads(ssvc("info", "-", "--json", "--frames").stdout)
+    facts = json.loads(ssvc("info", "-", "--json", "--frames", "--objects").stdout)
     assert [line.split()[0] for line in documented.splitlines() if line.startswith("    ") and line[4] != " "] == list(
         facts
     )
     for group in ("video", "sequence_header", "gop_length", "q_index", "bytes", "frames"):
         assert [name for name in facts[group] if name not in documented] == []
+
+
+def object_packets() -> list[Packet]:
+    """The examples of docs/bitstream.md, section 10: two objects; then one goes, and the other moves and is alone."""
+    header = SequenceHeader(VideoFormat(96, 64), "base", bytes(8), classes=COCO_80)
+    person = SceneObject(track_id=5, class_id=0, score=255, x=2, y=4, width=16, height=58)
+    dog = SceneObject(track_id=7, class_id=16, score=51, x=66, y=30, width=20, height=10)
+    first = build_packet(
+        {(SubstreamKind.OBJECT, 1): b"123", (SubstreamKind.OBJECT, 2): b"1234", (SubstreamKind.BACKGROUND, 0): b"12"},
+        q_index=30,
+        sequence_header=header,
+        objects=[person, dog],
+    )
+    changes = ObjectChanges(removed=(5,), changed=(BoxChange(7, 2, -2, 0, 0),))
+    second = build_packet(
+        {(SubstreamKind.MOTION, 0): b"", (SubstreamKind.MOTION, 1): b"12345", (SubstreamKind.RESIDUAL, 1): b"1"},
+        q_index=30,
+        frame_number=1,
+        changes=changes,
+    )
+    third = build_packet({(SubstreamKind.RESIDUAL, 1): b"12"}, q_index=30, frame_number=2)
+    packets = [first, second, third]
+    return [Packet(data, number, number == 0, 1, Fraction(1, 25)) for number, data in enumerate(packets)]
+
+
+def test_objects_are_counted_on_p_frames_too(ssvc: Ssvc, fakes: Fakes) -> None:
+    fakes.inputs = object_packets()
+    rows = json.loads(ssvc("info", "-", "--json", "--frames").stdout)["frame_list"]
+    assert [row["n_objects"] for row in rows] == [2, 1, 1]
+
+
+def test_nothing_is_said_about_objects_after_a_lost_packet(ssvc: Ssvc, fakes: Fakes) -> None:
+    fakes.inputs = [*object_packets(), *object_packets()]
+    damaged = bytearray(fakes.inputs[1].data)
+    damaged[1] ^= 1
+    fakes.inputs[1] = Packet(bytes(damaged), 1, False, 1, Fraction(1, 25))
+    rows = json.loads(ssvc("info", "-", "--json", "--frames").stdout)["frame_list"]
+    assert [row["n_objects"] for row in rows] == [2, None, None, 2, 1, 1]
+    assert [row["type"] for row in rows] == ["I", None, "P", "I", "P", "P"]
+
+
+def test_every_track_is_listed_on_request(ssvc: Ssvc, fakes: Fakes) -> None:
+    fakes.inputs = object_packets()
+    tracks = json.loads(ssvc("info", "-", "--json", "--objects").stdout)["object_list"]
+    assert tracks == [
+        {
+            "track_id": 5,
+            "class_id": 0,
+            "class": "person",
+            "first_seconds": 0.0,
+            "last_seconds": 0.0,
+            "n_frames": 1,
+            "n_frames_alone": 1,
+            "mean_score": 1.0,
+            "mean_box": [2.0, 4.0, 16.0, 58.0],
+            "n_group_bytes": 3,
+        },
+        {
+            "track_id": 7,
+            "class_id": 16,
+            "class": "dog",
+            "first_seconds": 0.0,
+            "last_seconds": 0.08,
+            "n_frames": 3,
+            "n_frames_alone": 3,
+            "mean_score": 0.2,
+            "mean_box": [67.3, 28.7, 20.0, 10.0],
+            "n_group_bytes": 4 + 5 + 1 + 2,
+        },
+    ]
+    text = " ".join(ssvc("info", "-", "--objects").stdout.split())
+    assert "Objects: 2 track class from to frames mean box score group bytes" in text
+    assert "#7 dog 0.000 s 0.080 s 3 20x10+67+29 0.20 12" in text
+
+
+def test_groups_that_are_shared_are_said_to_be(ssvc: Ssvc, fakes: Fakes) -> None:
+    boxes = [SceneObject(track_id=track, class_id=300, score=0, x=9, y=9, width=4, height=4) for track in (1, 2)]
+    header = SequenceHeader(VideoFormat(96, 64), "base", bytes(8))
+    data = build_packet({(SubstreamKind.OBJECT, 1): b"123"}, q_index=30, sequence_header=header, objects=boxes)
+    fakes.inputs = [Packet(data, 0, True, 1, Fraction(1, 25))]
+    tracks = json.loads(ssvc("info", "-", "--json", "--objects").stdout)["object_list"]
+    assert [(track["n_group_bytes"], track["n_frames_alone"], track["class"]) for track in tracks] == [(3, 0, None)] * 2
+    assert "#2 300 0.000 s 0.000 s 1 4x4+9+9 0.00 3 (shared)" in " ".join(ssvc("info", "-", "--objects").stdout.split())
+
+
+def test_a_stream_without_objects_says_so(ssvc: Ssvc, fakes: Fakes) -> None:
+    fakes.inputs = [motion_packet(7)]
+    assert ssvc("info", "-", "--objects").stdout.splitlines()[-1] == "  Objects: none"
