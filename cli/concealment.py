@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ssvc_codec.bitstream import FrameType
+from ssvc_codec.bitstream import ClassTable, FrameType, SceneObject
 from ssvc_codec.decoder import Decoder
 from ssvc_codec.errors import BitstreamError, LimitError
 from ssvc_codec.frame import Frame, VideoFormat
+from ssvc_codec.inference.fill import Fill
 from ssvc_codec.packet import Packet
+from ssvc_codec.selection import Selection
 
 __all__ = ["ConcealingDecoder"]
 
@@ -31,6 +34,8 @@ class ConcealingDecoder:
         device: str,
         threads: int,
         conceal: bool,
+        select: Selection | None = None,
+        fill: Fill = "gray",
     ) -> None:
         self.n_decoded = 0
         self.n_concealed = 0
@@ -39,12 +44,24 @@ class ConcealingDecoder:
         self._conceal = conceal
         self._last: Frame | None = None
         self._awaits_key = False  # the reference of the next P frame is lost
+        self._stands_in = False  # the frame given last is no picture of its own
+        how: dict[str, Any] = {"model": model, "device": device, "threads": threads, "select": select, "fill": fill}
         try:
-            self._decoder = Decoder(sequence_header, model=model, device=device, threads=threads)
+            self._decoder: Decoder[Frame] = Decoder(sequence_header, **how)
         except BitstreamError:
             if not conceal:
                 raise
-            self._decoder = Decoder(model=model, device=device, threads=threads)  # the first key frame repeats it
+            self._decoder = Decoder(**how)  # the first key frame repeats it
+
+    @property
+    def objects(self) -> tuple[SceneObject, ...]:
+        """Of the frame given last; none where it stands in for one that is damaged."""
+        return () if self._stands_in else self._decoder.objects
+
+    @property
+    def classes(self) -> ClassTable:
+        """What class ids mean."""
+        return self._decoder.classes
 
     def send(self, packet: Packet) -> list[Frame]:
         """The frames that this packet completes; a stand-in where it is damaged or its reference is."""
@@ -67,6 +84,7 @@ class ConcealingDecoder:
         return self._keep(self._decoder.flush())
 
     def _keep(self, frames: list[Frame]) -> list[Frame]:
+        self._stands_in = False
         self.n_decoded += len(frames)
         if frames:
             self._last = frames[-1]
@@ -75,6 +93,7 @@ class ConcealingDecoder:
     def _stand_in(self, packet: Packet) -> list[Frame]:
         """Nothing where not even the size of the picture is known."""
         self.n_concealed += 1
+        self._stands_in = True
         last = self._last
         if last is None:
             format = self._decoder.format

@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from fractions import Fraction
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from ssvc_codec.errors import BitstreamError, LimitError, MediaError
+from ssvc_codec.errors import MediaError
 
+from .decode_crops import CropOutput, CropSink
 from .decode_flow import FlowDecoder, FlowOutput, FlowSink
-from .exit_codes import ExitCode, print_error, with_exit_code
+from .decode_video import DecodeJob, LazyVideoSink, report_damage
+from .exit_codes import with_exit_code
 from .interrupt import StopRequest
 from .options import Device, Frames, Overwrite, Quiet, Start, Threads, Verbose
 from .output import check_output
 from .progress import Progress
+from .selecting import Background, BackgroundOnly, Every, Exclude, KeyframesOnly, Objects, make_selection
 
 if TYPE_CHECKING:
-    from ffmpeg_bridge.flow_writer import FlowFrame
-    from ffmpeg_bridge.reader import SsvReader
-    from ffmpeg_bridge.writer import VideoWriter
-    from ssvc_codec.frame import Frame, VideoFormat
-    from ssvc_codec.packet import Packet
+    pass
 
 __all__ = ["decode", "parse_codec_options"]
 
@@ -39,11 +35,50 @@ def parse_codec_options(items: list[str]) -> dict[str, str]:
     return options
 
 
+def check_modes(
+    target: str | None, *, flow_only: bool, header_only: bool, annotations: str | None, crops: str | None
+) -> None:
+    """Refuses outputs that exclude one another. Raises typer.BadParameter."""
+    if flow_only + header_only + (crops is not None) > 1:
+        raise typer.BadParameter("--flow-only, --header-only and --crops exclude one another")
+    if annotations is not None and not header_only:
+        raise typer.BadParameter("it goes with --header-only", param_hint="--annotations")
+    if crops is not None and target is not None:
+        raise typer.BadParameter(f"crops go into their folder: there is nothing for {target}", param_hint="--crops")
+    if crops is None and target is None and not header_only:
+        raise typer.BadParameter("it is missing", param_hint="OUT")
+
+
 @with_exit_code
 def decode(
     source: Annotated[str, typer.Argument(metavar="IN", help="An .ssv file; - reads stdin.")],
-    target: Annotated[str, typer.Argument(metavar="OUT", help="The video; its extension chooses the container.")],
+    target: Annotated[
+        str | None, typer.Argument(metavar="OUT", help="The video; its extension chooses the container.")
+    ] = None,
     *,
+    objects: Objects = None,
+    exclude: Exclude = None,
+    background: Background = None,
+    background_only: BackgroundOnly = False,
+    fill: Annotated[
+        Literal["gray", "black", "blur", "hold"], typer.Option(help="What is shown where nothing was decoded.")
+    ] = "gray",
+    keyframes_only: KeyframesOnly = False,
+    every: Every = 1,
+    header_only: Annotated[
+        bool, typer.Option("--header-only", help="Write which objects are where; no network runs.")
+    ] = False,
+    annotations: Annotated[
+        Literal["jsonl", "coco", "coco-results", "mot", "csv"] | None,
+        typer.Option(help="Form of --header-only, if the extension of OUT does not say."),
+    ] = None,
+    crops: Annotated[
+        str | None, typer.Option(metavar="FOLDER", help="Write every object as pictures of its own, instead of OUT.")
+    ] = None,
+    crops_format: Annotated[Literal["png", "mp4"], typer.Option(help="Pictures, or a clip of each track.")] = "png",
+    crops_padding: Annotated[
+        float, typer.Option(min=0, metavar="SHARE", help="Added to a crop on each side, as a share of the box.")
+    ] = 0.0,
     frames: Frames = None,
     start: Start = None,
     vcodec: Annotated[str | None, typer.Option(metavar="NAME", help="ffmpeg's name of the video encoder.")] = None,
@@ -76,17 +111,43 @@ def decode(
     Sound, subtitles, chapters and the like are copied. A damaged frame shows the frame
     before it (mid grey where there is none), is counted, and makes the exit code 3.
 
-    With --flow-only OUT is a folder of .flo files (no extension), .zip or .tar of them,
-    .npz, or a video in the usual colours. Damaged frames then have no flow.
+    With --objects, --exclude, --no-background or --background-only, only what is asked for is read and
+    decoded. With --header-only OUT is .jsonl, .json (COCO), .txt (MOT) or .csv. With --flow-only it is a folder of
+    .flo files (no extension), .zip or .tar of them, .npz, or a video in the usual colours. Damaged frames then
+    have no flow.
     """
     codec_options = parse_codec_options(vcodec_opts or [])
     if not flow_only and (flow_scale or flow_max):
         raise typer.BadParameter("it goes with --flow-only", param_hint="--flow-scale" if flow_scale else "--flow-max")
-    check_output(target, source=source, overwrite=overwrite)
-    output = FlowOutput(target, int(flow_scale or 1), flow_max, overwrite, vcodec, codec_options)
+    check_modes(target, flow_only=flow_only, header_only=header_only, annotations=annotations, crops=crops)
+    select = make_selection(objects, exclude, background, background_only=background_only)
+    if header_only:
+        from .decode_headers import decode_headers
+
+        return decode_headers(
+            source,
+            target or "-",
+            kind=annotations,
+            select=select,
+            keyframes_only=keyframes_only,
+            every=every,
+            start=start,
+            frames=frames,
+            strict=strict,
+            overwrite=overwrite,
+            quiet=quiet,
+        )
+    cutter = None
+    if crops is not None:
+        cutter = CropOutput(crops, crops_format, crops_padding, overwrite)
+        cutter.check()
+    else:
+        check_output(target or "-", source=source, overwrite=overwrite)
+    output = FlowOutput(target or "-", int(flow_scale or 1), flow_max, overwrite, vcodec, codec_options)
     if flow_only:
         output.check()
     from ffmpeg_bridge.reader import open_ssv
+    from ssvc_codec.editing import GopFilter
 
     progress = Progress(quiet=quiet)
     with (
@@ -94,15 +155,20 @@ def decode(
         open_ssv(source, start_seconds=start, max_frames=frames) as reader,
     ):
         how: dict[str, Any] = {"model": model, "device": device, "threads": threads, "conceal": not strict}
+        how["select"] = select
         if flow_only:
             decoder = FlowDecoder(reader.sequence_header, scale=output.scale, **how)
             sink = FlowSink(output, reader, decoder)
         else:
             from .concealment import ConcealingDecoder
 
-            decoder = ConcealingDecoder(reader.sequence_header, **how)
-            sink = _LazySink(target, reader, vcodec, codec_options)
-        job = _DecodeJob(decoder, sink, progress, stop, is_trimmed=reader.is_trimmed)
+            decoder = ConcealingDecoder(reader.sequence_header, fill=fill, **how)
+            if cutter is not None:
+                sink = CropSink(cutter, reader, decoder, select=select)
+            else:
+                sink = LazyVideoSink(target or "-", reader, vcodec, codec_options)
+        wanted = GopFilter(keyframes_only, every)
+        job = DecodeJob(decoder, sink, progress, stop, wanted, is_trimmed=reader.is_trimmed)
         try:
             job.run(iter(reader))
             if not decoder.n_decoded:
@@ -118,122 +184,4 @@ def decode(
     progress.finish()
     if stop.is_set:
         return stop.exit_code
-    return _report_damage(source, job, decoder, outcome="have no flow" if flow_only else "are concealed")
-
-
-def _report_damage(source: str, job: _DecodeJob, decoder: _Decoder, *, outcome: str) -> ExitCode:
-    if decoder.n_concealed:
-        print_error(
-            f"{source}: {decoder.n_concealed} of {decoder.n_concealed + decoder.n_decoded} frames were damaged "
-            f"or refer to one that was, and {outcome}; the first: {decoder.first_error}"
-        )
-    if job.damage is not None:
-        print_error(f"{source}: the rest is lost after {job.progress.n_frames} frames, which were kept: {job.damage}")
-    return ExitCode.DAMAGED if decoder.n_concealed or job.damage is not None else ExitCode.OK
-
-
-class _Decoder(Protocol):
-    """A ConcealingDecoder, or a FlowDecoder of the same manners."""
-
-    n_decoded: int
-    n_concealed: int
-    first_error: BitstreamError | LimitError | None
-
-    def send(self, packet: Packet) -> list[Any]: ...
-    def flush(self) -> list[Any]: ...
-
-
-class _Sink(Protocol):
-    """Takes what the decoder gives: Frame or FlowFrame."""
-
-    @property
-    def notes(self) -> list[str]: ...
-    def write(self, frame: Any) -> None: ...
-
-
-class _LazySink:
-    """A VideoWriter that opens with the first frame: only then the format is certain."""
-
-    def __init__(self, target: str, source: SsvReader, vcodec: str | None, vcodec_options: dict[str, str]) -> None:
-        self._target = target
-        self._source = source
-        self._vcodec = vcodec
-        self._vcodec_options = vcodec_options
-        self._writer: VideoWriter | None = None
-
-    @property
-    def notes(self) -> list[str]:
-        return [*self._source.notes, *(self._writer.notes if self._writer else [])]
-
-    def write(self, frame: Frame) -> None:
-        writer = self._writer
-        if writer is None:
-            writer = self._writer = self._open(frame.format, frame.time_base)
-        writer.write(frame)
-
-    def close(self) -> None:
-        if self._writer is not None:
-            self._writer.close()
-
-    def abort(self) -> None:
-        if self._writer is not None:
-            self._writer.abort()
-
-    def _open(self, format: VideoFormat, time_base: Fraction) -> VideoWriter:
-        from ffmpeg_bridge.writer import VideoWriter
-
-        return VideoWriter(
-            self._target,
-            format=format,
-            time_base=time_base,
-            average_rate=self._source.average_rate,
-            source=self._source,
-            vcodec=self._vcodec,
-            vcodec_options=self._vcodec_options,
-        )
-
-
-@dataclass
-class _DecodeJob:
-    """Packets in, frames out, until the input ends, breaks, or the user stops it."""
-
-    decoder: _Decoder
-    sink: _Sink
-    progress: Progress
-    stop: StopRequest
-    is_trimmed: bool  # frames before time 0 only lead up to the first one wanted
-    damage: MediaError | BitstreamError | LimitError | None = None  # why reading ended early
-    format: VideoFormat | None = None  # of the first frame, and so of all
-
-    def run(self, packets: Iterator[Packet]) -> None:
-        while not self.stop.is_set and self.damage is None:
-            try:
-                packet = next(packets, None)
-            except (MediaError, BitstreamError) as error:
-                if not self.stop.is_set:  # a signal also interrupts a read from a pipe
-                    self.damage = error
-                break
-            if packet is None:
-                break
-            try:
-                frames = self.decoder.send(packet)
-            except (BitstreamError, LimitError) as error:
-                self.damage = error
-                break
-            self._write(frames)
-        self._write(self.decoder.flush())
-
-    def _write(self, frames: Sequence[Frame | FlowFrame]) -> None:
-        for frame in frames:
-            self.format = self.format or frame.format
-            if frame.format != self.format:
-                seconds = 0.0 if frame.pts_seconds is None else frame.pts_seconds
-                self.damage = MediaError(f"the picture format changes at {seconds:.3f} s: decode the parts one by one")
-                return
-            if self.is_trimmed and frame.pts is not None and frame.pts < 0:
-                continue
-            self.sink.write(frame)
-            self.progress.add_notes(self.sink.notes)
-            seconds = frame.pts_seconds
-            end_seconds = None if seconds is None else seconds + float(frame.duration * frame.time_base)
-            self.progress.add_frame(end_seconds=end_seconds)
+    return report_damage(source, job, decoder, outcome="have no flow" if flow_only else "are concealed")

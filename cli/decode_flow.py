@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ffmpeg_bridge.reader import SsvReader
     from ssvc_codec.flow import FlowField
     from ssvc_codec.packet import Packet
+    from ssvc_codec.selection import Selection
 
 __all__ = ["FlowDecoder", "FlowOutput", "FlowSink"]
 
@@ -67,6 +68,7 @@ class FlowDecoder:
         device: str,
         threads: int,
         conceal: bool,
+        select: Selection | None = None,
     ) -> None:
         from ssvc_codec.decoder import Decoder
 
@@ -76,6 +78,7 @@ class FlowDecoder:
         self._scale = scale
         self._conceal = conceal
         options: dict[str, Any] = {"model": model, "device": device, "threads": threads, "parts": {"motion"}}
+        options["select"] = select
         try:
             self._decoder = Decoder(sequence_header, **options)
         except BitstreamError:
@@ -127,8 +130,9 @@ class FlowSink:
         """What was changed or left out, for the user."""
         return [*self._source.notes, *(self._writer.notes if self._writer else [])]
 
-    def write(self, frame: FlowFrame) -> None:
-        """Adds one frame; sound that goes nowhere is read past."""
+    def write(self, frame: FlowFrame, *, number: int) -> None:
+        """Adds one frame, number unused; sound that goes nowhere is read past."""
+        del number
         writer = self._writer
         if writer is None:
             writer = self._writer = self._open(frame)

@@ -10,6 +10,7 @@ import typer
 
 from ssvc_codec.errors import BitstreamError, MediaError
 
+from .encode_objects import ObjectOptions, parse_object_quality
 from .exit_codes import ExitCode, print_error, with_exit_code
 from .interrupt import StopRequest
 from .keyint import ForcedKeyFrames, check_min_keyint, parse_key_times, parse_keyint
@@ -56,6 +57,21 @@ def encode(
         str | None,
         typer.Option(metavar="T[,T...]", help="Key frames at these times, counted from the first frame coded."),
     ] = None,
+    detector: Annotated[
+        str, typer.Option(metavar="parser|FILE.onnx|none", help="What finds objects: our own parser, or your network.")
+    ] = "parser",
+    detections: Annotated[
+        str | None, typer.Option(metavar="FILE.json", help="Objects found elsewhere, as COCO results.")
+    ] = None,
+    classes: Annotated[str | None, typer.Option(metavar="NAME[,NAME]", help="Only these; default: all.")] = None,
+    min_score: Annotated[float | None, typer.Option(min=0, max=1, help="Leave out objects less certain.")] = None,
+    detect_every: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Frames from one detection to the next; key frames always.")
+    ] = 4,
+    object_quality: Annotated[
+        str | None,
+        typer.Option(metavar="CLASS=N[,...]", help="Finer (+) or coarser: person=+6,background=-6, as steps of --crf."),
+    ] = None,
     bit_depth: Annotated[Literal["auto", "8", "10"], typer.Option(help="Of samples; auto keeps the input's.")] = "auto",
     frames: Frames = None,
     start: Start = None,
@@ -71,6 +87,9 @@ def encode(
     the frame and leaves a playable file, the second stops at once.
     """
     interval = parse_keyint(keyint)
+    quality = parse_object_quality(object_quality or "")
+    options = ObjectOptions(detector, detections, classes, min_score, detect_every, quality, device, threads)
+    options.check()
     forced = ForcedKeyFrames(parse_key_times(force_key_frames) if force_key_frames else ())
     check_output(target, source=source, overwrite=overwrite)
     from ffmpeg_bridge.reader import open_video
@@ -81,6 +100,10 @@ def encode(
     from .bit_depth import with_bit_depth
 
     progress = Progress(quiet=quiet, q=crf)
+    finder = options.open_detector()
+    options.check_quality(finder)
+    if finder is not None and verbose:
+        progress.add_notes([f"objects: {finder.description}"])
     with (
         StopRequest(ends_stdin=source == "-") as stop,
         open_video(source, start_seconds=start, max_frames=frames) as reader,
@@ -96,6 +119,8 @@ def encode(
             keyint=keyint_frames,
             min_keyint=min_keyint,
             scenecut=scenecut,
+            object_source=options.source(finder, format),
+            object_quality=quality,
             model=model,
             device=device,
             threads=threads,

@@ -9,11 +9,17 @@ from typing import NoReturn
 
 import typer
 
+from .concat import concat
+from .cut import cut
 from .decode import decode
 from .demo import demo
 from .encode import encode
 from .exit_codes import ExitCode, print_error
+from .extract import extract
 from .info import info
+from .query import query
+from .redact import redact
+from .show import show
 from .train import train_app
 from .version import version
 
@@ -28,7 +34,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (encode, decode, info, demo, version):
+for command in (encode, decode, info, show, query, extract, redact, cut, concat, demo, version):
     app.command()(command)
 app.add_typer(train_app)
 

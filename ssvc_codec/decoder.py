@@ -10,20 +10,33 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .bitstream import FrameType, ParsedPacket, SceneObject, SequenceHeader, SubstreamKind, parse_packet
+from .bitstream import (
+    NO_CLASSES,
+    ClassTable,
+    FrameType,
+    ParsedPacket,
+    SceneObject,
+    SequenceHeader,
+    SubstreamKind,
+    parse_packet,
+)
 from .errors import BitstreamError, ModelError
 from .flow import FlowField
 from .frame import Frame, VideoFormat
 from .gop.groups import group_map, group_members
+from .inference.fill import Fill, Filler
 from .inference.inter import FrameMaps, InterCoder, InterReference
 from .inference.intra import GroupSymbols, IntraCoder
 from .inference.planes import tensor_to_planes
+from .inference.seam import filter_picture
 from .packet import Packet
+from .selection import ResolvedSelection, Selection
 from .weights import Model, load_model
 
 __all__ = ["Decoder"]
 
 PARTS = frozenset({"motion"})
+P_KINDS = (SubstreamKind.MOTION, SubstreamKind.RESIDUAL)
 Output = TypeVar("Output", Frame, FlowField)
 
 
@@ -44,6 +57,8 @@ class Decoder(Generic[Output]):
         sequence_header: bytes | None = None,
         *,
         parts: None = None,
+        select: Selection | None = None,
+        fill: Fill = "gray",
         model: str | None = None,
         device: str = "auto",
         threads: int = 0,
@@ -56,6 +71,8 @@ class Decoder(Generic[Output]):
         sequence_header: bytes | None = None,
         *,
         parts: Collection[str],
+        select: Selection | None = None,
+        fill: Fill = "gray",
         model: str | None = None,
         device: str = "auto",
         threads: int = 0,
@@ -67,6 +84,8 @@ class Decoder(Generic[Output]):
         sequence_header: bytes | None = None,
         *,
         parts: Collection[str] | None = None,
+        select: Selection | None = None,
+        fill: Fill = "gray",
         model: str | None = None,
         device: str = "auto",
         threads: int = 0,
@@ -76,9 +95,12 @@ class Decoder(Generic[Output]):
 
         sequence_header: as CodecPrivate carries it; without it the first key frame tells. parts:
         None for the picture; {"motion"} for the optical flow alone, which reads no other substream.
+        select: groups to decode; no byte of another substream is looked at. None: all. fill: what frames show
+        where nothing was selected: gray, black, blur (what is around, smoothed) or hold (what was decoded there last).
         model: folder of the weights where they are not the installed ones. reduced_precision:
         bfloat16 where it is fast; symbols are the same either way.
-        Raises BitstreamError, ModelError, ValueError.
+        Raises BitstreamError, ModelError, ValueError (a selection names what the stream's class table does not have:
+        later, from send, where the first key frame tells).
         """
         if parts is not None and (not parts or not PARTS.issuperset(parts)):
             raise ValueError(f"parts {sorted(parts)}: {', '.join(sorted(PARTS))} can be decoded alone")
@@ -86,6 +108,13 @@ class Decoder(Generic[Output]):
             torch.set_num_threads(threads)
         self._flow_only = parts is not None
         self._device, self._model, self._reduced = device, model, reduced_precision
+        self._select, self._filler = select, Filler(fill)
+        self._wanted: ResolvedSelection | None = None
+        self._shown: NDArray[np.bool_] = np.zeros((0, 0), np.bool_)
+        self._q: NDArray[np.int64] = np.zeros((0, 0), np.int64)
+        self._groups: NDArray[np.integer] = self._q
+        self._n_bytes_read = 0
+        self._objects: tuple[SceneObject, ...] = ()
         self._header: SequenceHeader | None = None
         self._intra: IntraCoder | None = None
         self._inter: InterCoder | None = None
@@ -99,6 +128,26 @@ class Decoder(Generic[Output]):
         return self._header.format if self._header else None
 
     @property
+    def objects(self) -> tuple[SceneObject, ...]:
+        """All objects of the frame decoded last, selected or not."""
+        return self._objects
+
+    @property
+    def classes(self) -> ClassTable:
+        """What class ids mean; no names until a sequence header was seen."""
+        return self._header.classes if self._header else NO_CLASSES
+
+    @property
+    def shown(self) -> NDArray[np.bool_]:
+        """(rows, columns) cells of 32x32 luma samples that were decoded in the last frame."""
+        return self._shown
+
+    @property
+    def n_bytes_read(self) -> int:
+        """Heads, payloads and their checksums used so far."""
+        return self._n_bytes_read
+
+    @property
     def phase_seconds(self) -> dict[str, float]:
         """Time spent so far by phase of decoding."""
         intra = dict(self._intra.seconds) if self._intra else {}
@@ -107,17 +156,22 @@ class Decoder(Generic[Output]):
     def send(self, packet: Packet) -> list[Output]:
         """Decodes one packet to its frame, or with parts={"motion"} to its flow (none for an I packet).
 
-        Groups that are not in the packet are mid grey (I), the reference (no motion) or the prediction (no residual).
+        Groups that are not in the packet are mid grey (I), the reference (no motion) or the prediction (no residual);
+        with a selection, cells that are not decoded are filled.
         Raises BitstreamError (nothing was decoded; P packets are refused until the next I packet), LimitError,
         ModelError.
         """
         state, self._state = self._state, None  # after an error nothing may refer to this frame
-        parsed = parse_packet(packet.data)
+        parsed = parse_packet(packet.data, partial=self._select is not None)
+        self._n_bytes_read += parsed.head_length
         if self._flow_only:
             self._state, flow = self._flow(parsed, state, packet)
             return [] if flow is None else [cast(Output, flow)]
         picture, self._state = self._picture(parsed, state)
         assert self._header is not None
+        picture = filter_picture(picture, self._q, self._groups, self._shown)
+        if self._select is not None:
+            picture = self._filler(picture, self._shown, self._header.format)
         planes = tensor_to_planes(picture, self._header.format)
         frame = Frame(*planes, self._header.format, packet.pts, packet.duration, packet.time_base)
         return [cast(Output, frame)]
@@ -131,13 +185,17 @@ class Decoder(Generic[Output]):
         parsed = parse_packet(data)
         if parsed.header.frame_type is not FrameType.I:
             raise BitstreamError("symbols are asked for of I packets")
-        q, groups = self._cells(parsed, self._objects(parsed, None))
+        q, groups = self._cells(parsed, self._list_objects(parsed, None))
         return self._intra_symbols(parsed, q, groups)
 
     def _open(self, header: SequenceHeader) -> None:
         if self._header is None or self._header.weights_hash != header.weights_hash:
             model = load_model(self._model or header.model, header.weights_hash)
             self._intra, self._inter = self._load(model)
+        if self._header is None or self._header.classes != header.classes:
+            self._wanted = None
+            if self._select is not None and header.classes != NO_CLASSES:
+                self._wanted = self._select.resolve(header.classes)
         self._header = header
 
     def _load(self, model: Model) -> tuple[IntraCoder | None, InterCoder | None]:
@@ -150,7 +208,7 @@ class Decoder(Generic[Output]):
             raise ModelError(f"model {model.name} codes I frames alone: its streams have no flow")
         return intra, inter
 
-    def _objects(self, parsed: ParsedPacket, state: _State | None) -> tuple[SceneObject, ...]:
+    def _list_objects(self, parsed: ParsedPacket, state: _State | None) -> tuple[SceneObject, ...]:
         """Objects of the frame. Raises BitstreamError for a P packet without its reference."""
         if parsed.sequence_header is not None:
             self._open(parsed.sequence_header)
@@ -164,7 +222,8 @@ class Decoder(Generic[Output]):
         else:
             parsed.header.check_follows(state.frame_number)
         assert self._header is not None
-        return parsed.objects_after(state.objects if state else (), self._header)
+        self._objects = parsed.objects_after(state.objects if state else (), self._header)
+        return self._objects
 
     def _cells(
         self, parsed: ParsedPacket, objects: tuple[SceneObject, ...]
@@ -175,7 +234,9 @@ class Decoder(Generic[Output]):
         groups = group_map(objects, width=video.width, height=video.height)
         n_groups = int(groups.max()) + 1
         parsed.check_groups(n_groups)
-        return np.array([parsed.q_of(group) for group in range(n_groups)], dtype=np.int64)[groups], groups
+        self._groups = groups
+        self._q = np.array([parsed.q_of(group) for group in range(n_groups)], dtype=np.int64)[groups]
+        return self._q, groups
 
     def _maps(self, parsed: ParsedPacket, objects: tuple[SceneObject, ...]) -> FrameMaps:
         assert self._inter is not None
@@ -186,54 +247,72 @@ class Decoder(Generic[Output]):
         self, parsed: ParsedPacket, q: NDArray[np.int64], groups: NDArray[np.uint16]
     ) -> dict[int, GroupSymbols]:
         assert self._intra is not None
-        symbols: dict[int, GroupSymbols] = {}
-        for group in range(int(groups.max()) + 1):
-            data = parsed.substream(SubstreamKind.OBJECT if group else SubstreamKind.BACKGROUND, group)
-            if data is not None:
-                symbols[group] = self._intra.read(data, q[groups == group])
-        return symbols
+        strings = self._strings(parsed, (SubstreamKind.BACKGROUND, SubstreamKind.OBJECT), groups)
+        return {group: self._intra.read(data, q[groups == group]) for group, data in strings.items()}
+
+    def _strings(
+        self, parsed: ParsedPacket, kinds: tuple[SubstreamKind, SubstreamKind], groups: NDArray[np.integer]
+    ) -> dict[int, bytes]:
+        """Payloads of the groups that are asked for. kinds: of the background, of objects. Raises ChecksumError."""
+        strings: dict[int, bytes] = {}
+        wanted = self._wanted_groups(groups)
+        for entry in parsed.entries:
+            if entry.kind == kinds[entry.group > 0] and (wanted is None or entry.group in wanted):
+                strings[entry.group] = parsed.payload(entry)
+                self._n_bytes_read += entry.coded_size
+        return strings
+
+    def _wanted_groups(self, groups: NDArray[np.integer]) -> frozenset[int] | None:
+        """Numbers of the groups to decode, None for all. Raises ValueError where a class has no name."""
+        if self._select is None:
+            return None
+        if not self._objects:  # such a stream may have no class table to look names up in
+            return frozenset({0} if self._select.background else ())
+        if self._wanted is None:
+            self._wanted = self._select.resolve(self.classes)
+        return self._wanted.groups(self._objects, groups)
 
     def _picture(self, parsed: ParsedPacket, state: _State | None) -> tuple[Tensor, _State]:
         """The picture (1, 6, H/2, W/2) and what the next packet needs."""
-        objects = self._objects(parsed, state)
-        reference: InterReference | None = None
+        objects = self._list_objects(parsed, state)
+        number = parsed.header.frame_number
         if parsed.header.frame_type is FrameType.I:
             assert self._intra is not None
             q, groups = self._cells(parsed, objects)
-            picture = self._intra.reconstruct(self._intra_symbols(parsed, q, groups), q, groups)
-            if self._inter is not None:
-                maps = self._inter.frame_maps(q, groups, group_members(objects, groups))
-                reference = self._inter.after_intra(picture, maps)
-        else:
-            assert state is not None
-            assert state.reference is not None
-            assert self._inter is not None
-            maps = self._maps(parsed, objects)
-            motion = _strings(parsed, SubstreamKind.MOTION, maps)
-            residual = _strings(parsed, SubstreamKind.RESIDUAL, maps)
-            picture, reference = self._inter.decode(motion, residual, maps, state.reference)
-        return picture, _State(parsed.header.frame_number, objects, reference)
+            symbols = self._intra_symbols(parsed, q, groups)
+            picture = self._intra.reconstruct(symbols, q, groups)
+            self._shown = np.isin(groups, list(symbols))
+            if self._inter is None:
+                return picture, _State(number, objects, None)
+            maps = self._inter.frame_maps(q, groups, group_members(objects, groups))
+            reference = self._inter.after_intra(picture, maps, known=self._shown)
+            return picture, _State(number, objects, reference)
+        assert state is not None
+        assert state.reference is not None
+        assert self._inter is not None
+        maps = self._maps(parsed, objects)
+        motion, residual = (self._strings(parsed, (kind, kind), maps.groups) for kind in P_KINDS)
+        picture, reference = self._inter.decode(motion, residual, maps, state.reference)
+        self._shown = reference.motion.known.reshape(maps.groups.shape)
+        return picture, _State(number, objects, reference)
 
     def _flow(self, parsed: ParsedPacket, state: _State | None, packet: Packet) -> tuple[_State, FlowField | None]:
         """The flow of a P packet, None for an I packet, and what the next packet needs."""
-        objects = self._objects(parsed, state)
+        objects = self._list_objects(parsed, state)
         assert self._inter is not None
         assert self._header is not None
         maps = self._maps(parsed, objects)
         number = parsed.header.frame_number
         if parsed.header.frame_type is FrameType.I:
+            self._shown = np.zeros(maps.groups.shape, np.bool_)
             return _State(number, objects, self._inter.after_intra(None, maps)), None
         assert state is not None
         assert state.reference is not None
-        reference = self._inter.decode_motion(_strings(parsed, SubstreamKind.MOTION, maps), maps, state.reference)
+        strings = self._strings(parsed, (SubstreamKind.MOTION, SubstreamKind.MOTION), maps.groups)
+        reference = self._inter.decode_motion(strings, maps, state.reference)
+        self._shown = reference.motion.known.reshape(maps.groups.shape)
         video = self._header.format
         values = reference.flow[0, :, : -(-video.height // 4), : -(-video.width // 4)].cpu().numpy()
         times = (packet.pts, packet.duration, packet.time_base)
         flow = FlowField(np.ascontiguousarray(values), video.width, video.height, 4, *times, number)
         return _State(number, objects, reference), flow
-
-
-def _strings(parsed: ParsedPacket, kind: SubstreamKind, maps: FrameMaps) -> dict[int, bytes]:
-    """Payloads of one kind by group. Raises ChecksumError."""
-    payloads = ((group, parsed.substream(kind, group)) for group in range(len(maps.members)))
-    return {group: data for group, data in payloads if data is not None}

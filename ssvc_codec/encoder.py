@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Literal, get_args
+from typing import Literal, Protocol, get_args
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from .bitstream import (
     COCO_80,
+    ClassTable,
     FrameType,
     ObjectChanges,
     SceneObject,
@@ -28,13 +29,32 @@ from .gop.planner import FramePlan, GopPlanner
 from .inference.inter import InterCoder, InterReference, PFrame
 from .inference.intra import IntraCoder
 from .inference.planes import tensor_to_planes
+from .inference.seam import filter_picture
 from .packet import Packet
+from .semantics.object_quality import ObjectQuality
 from .weights import load_model
 
-__all__ = ["Encoder", "FrameStatistics", "Preset"]
+__all__ = ["Encoder", "FrameStatistics", "ObjectSource", "Preset"]
 
 Preset = Literal["fast", "medium", "slow"]
 MAX_CRF = 63
+
+
+class ObjectSource(Protocol):
+    """Says what is where, frame by frame: semantics.Tracker is one."""
+
+    @property
+    def classes(self) -> ClassTable:
+        """What class ids mean."""
+        ...
+
+    def objects(self, frame: Frame, *, flow: NDArray[np.float32] | None, is_key: bool) -> tuple[SceneObject, ...]:
+        """The objects of the next frame, boxes inside the picture.
+
+        flow: (2, ceil(height / 4), ceil(width / 4)), in luma samples, to where things were in the frame
+        before (0 in a stream of I frames alone); None where nothing connects the two: first frame, scene cut.
+        """
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +96,8 @@ class Encoder:
         keyint: int = 60,
         min_keyint: int | None = None,
         scenecut: bool = True,
+        object_source: ObjectSource | None = None,
+        object_quality: Mapping[str, int] | None = None,
         model: str = "base",
         device: str = "auto",
         threads: int = 0,
@@ -86,7 +108,9 @@ class Encoder:
         crf: 0 (best) to 63, the nearest whole number counts. preset: encoder effort; "fast" rounds latents
         and searches motion at 1/8, the others weigh each latent against its rate and search at 1/4, "slow" with
         more candidates. keyint: largest distance of I frames, 1 for I frames alone. min_keyint: smallest distance at
-        which a scene cut makes an I frame (default: a tenth of keyint). scenecut: look for cuts. model: name or folder.
+        which a scene cut makes an I frame (default: a tenth of keyint). scenecut: look for cuts. object_source: says
+        where objects are, unless send is told. object_quality: added to q for classes by name, and for "background";
+        a group takes the largest of its objects. model: name or folder.
         device: auto, cpu or cuda. threads: 0 leaves torch's own choice. reduced_precision: bfloat16 where it is fast.
         Raises ValueError, LimitError (picture size), ModelError.
         """
@@ -102,14 +126,21 @@ class Encoder:
         self.format = format
         self.time_base = time_base
         loaded = load_model(model)
-        self._header = SequenceHeader(format, loaded.name, loaded.fingerprint)
-        self._header_with_objects = SequenceHeader(format, loaded.name, loaded.fingerprint, classes=COCO_80)
+        self._source = object_source
+        classes = object_source.classes if object_source else COCO_80
+        self._quality = ObjectQuality.by_name(object_quality or {}, classes)
+        self._header_with_objects = SequenceHeader(format, loaded.name, loaded.fingerprint, classes=classes)
+        self._header = self._header_with_objects
+        if object_source is None:
+            self._header = SequenceHeader(format, loaded.name, loaded.fingerprint)
         self._intra = IntraCoder(loaded, device=device, reduced_precision=reduced_precision, optimise=preset != "fast")
         self._inter: InterCoder | None = None
         if keyint > 1:
             self._inter = InterCoder(loaded, device=device, reduced_precision=reduced_precision, effort=preset)
         self._reference: InterReference | None = None
         self._objects: tuple[SceneObject, ...] = ()
+        self._q: NDArray[np.int64] = np.zeros((0, 0), np.int64)  # and groups, of the cells of the frame coded last
+        self._groups: NDArray[np.integer] = self._q
         self._picture: torch.Tensor | None = None
         self.p_frame: PFrame | None = None  # the frame coded last, if it was a P frame: for measurements
         self.statistics: FrameStatistics | None = None  # of the frame coded last
@@ -134,89 +165,124 @@ class Encoder:
     @property
     def reconstruction(self) -> tuple[Plane, Plane, Plane] | None:
         """The frame coded last as a decoder will show it; None without P frames, which alone need it."""
-        return None if self._picture is None else tensor_to_planes(self._picture, self.format)
+        if self._picture is None:
+            return None
+        return tensor_to_planes(filter_picture(self._picture, self._q, self._groups), self.format)
+
+    @property
+    def objects(self) -> tuple[SceneObject, ...]:
+        """Those of the frame coded last."""
+        return self._objects
 
     def send(
         self,
         frame: Frame,
         *,
-        objects: Sequence[SceneObject] = (),
-        q_offsets: Sequence[int] = (),
+        objects: Sequence[SceneObject] | None = None,
+        q_offsets: Sequence[int] | None = None,
         force_key: bool = False,
     ) -> list[Packet]:
         """Codes one frame and returns what is ready: its packet, at once.
 
-        objects: makes groups that can be decoded alone. q_offsets: added to q_index, one for
-        each group. force_key: make it an I frame. Raises ValueError for a frame of another format or
-        boxes outside of it.
+        objects: makes groups that can be decoded alone; None asks the object source. q_offsets: added
+        to q_index, one for each group; None follows object_quality. force_key: make it an I frame. Raises
+        ValueError for a frame of another format or boxes outside of it.
         """
         if frame.format != self.format:
             raise ValueError(f"frame is {frame.format}, the encoder was opened for {self.format}")
-        groups = group_map(objects, width=self.format.width, height=self.format.height)
         plan = self._planner.plan(frame, force_key=force_key)
-        offsets = np.zeros(int(groups.max()) + 1, dtype=np.int64)
+        flow = self._estimate(frame, plan)
+        if objects is None:
+            objects = self._ask_source(frame, plan, flow)
+        groups = group_map(objects, width=self.format.width, height=self.format.height)
+        members = group_members(objects, groups)
+        if q_offsets is None:
+            q_offsets = self._quality.group_offsets(objects, members)
+        offsets = np.zeros(len(members), dtype=np.int64)
         offsets[: len(q_offsets)] = q_offsets[: len(offsets)]
         q = np.clip(plan.q_index + offsets, 0, MAX_CRF)[groups]
-        code = self._code_intra if plan.frame_type is FrameType.I else self._code_inter
-        data, n_motion, n_residual = code(frame, plan, q, groups, tuple(objects), offsets.tolist())
-        self._objects = tuple(objects)
+        job = _Job(frame, plan, q, groups, members, tuple(objects), offsets.tolist(), flow)
+        data, n_motion, n_residual = (self._code_intra if plan.frame_type is FrameType.I else self._code_inter)(job)
+        self._objects, self._q, self._groups = job.objects, job.q, job.groups
         self.statistics = FrameStatistics(
             frame.pts, plan.frame_type, plan.frame_number, plan.q_index, len(data), n_motion, n_residual
         )
         return [Packet(data, frame.pts, self.statistics.is_keyframe, frame.duration, frame.time_base)]
 
+    def _estimate(self, frame: Frame, plan: FramePlan) -> torch.Tensor | None:
+        """Flow to the frame before, where it is needed: to code a P frame, to follow objects into an I frame."""
+        if self._inter is None or self._reference is None or self._reference.planes is None:
+            return None
+        if plan.frame_type is FrameType.I and (self._source is None or plan.is_scene_cut):
+            return None
+        return self._inter.estimate(frame, self._reference.planes)
+
+    def _ask_source(self, frame: Frame, plan: FramePlan, flow: torch.Tensor | None) -> Sequence[SceneObject]:
+        if self._source is None:
+            return ()
+        height, width = -(-self.format.height // 4), -(-self.format.width // 4)
+        values = None
+        if plan.is_scene_cut:
+            pass
+        elif flow is not None:
+            values = flow[0, :, :height, :width].float().cpu().numpy()
+        elif self.statistics is not None:
+            values = np.zeros((2, height, width), np.float32)  # without P frames nothing better is known
+        return self._source.objects(frame, flow=values, is_key=plan.frame_type is FrameType.I)
+
     def flush(self) -> list[Packet]:
         """Packets of frames still held back: none, as coding has no delay."""
         return []
 
-    def _code_intra(
-        self,
-        frame: Frame,
-        plan: FramePlan,
-        q: NDArray[np.int64],
-        groups: NDArray[np.uint16],
-        objects: tuple[SceneObject, ...],
-        offsets: list[int],
-    ) -> tuple[bytes, int, int]:
-        symbols = self._intra.analyse(frame, q, groups)
-        strings = self._intra.write_groups(symbols, q, groups)
+    def _code_intra(self, job: _Job) -> tuple[bytes, int, int]:
+        symbols = self._intra.analyse(job.frame, job.q, job.groups)
+        strings = self._intra.write_groups(symbols, job.q, job.groups)
         substreams: dict[tuple[int, int], bytes] = {
             (SubstreamKind.OBJECT if group else SubstreamKind.BACKGROUND, group): data
-            for group, data in strings.items()
+            for group, data in sorted(strings.items(), key=lambda item: (item[0] == 0, item[0]))
         }
-        header = self._header_with_objects if objects else self._header
         data = build_packet(
-            substreams, q_index=plan.q_index, sequence_header=header, objects=objects, q_offsets=offsets
+            substreams,
+            q_index=job.plan.q_index,
+            sequence_header=self._header_with_objects if job.objects else self._header,
+            objects=job.objects,
+            q_offsets=job.offsets,
         )
         self.p_frame = None
         if self._inter is not None:
-            self._picture = self._intra.reconstruct(symbols, q, groups)
-            maps = self._inter.frame_maps(q, groups, group_members(objects, groups))
+            self._picture = self._intra.reconstruct(symbols, job.q, job.groups)
+            maps = self._inter.frame_maps(job.q, job.groups, job.members)
             self._reference = self._inter.after_intra(self._picture, maps)
         return data, 0, sum(map(len, strings.values()))
 
-    def _code_inter(
-        self,
-        frame: Frame,
-        plan: FramePlan,
-        q: NDArray[np.int64],
-        groups: NDArray[np.uint16],
-        objects: tuple[SceneObject, ...],
-        offsets: list[int],
-    ) -> tuple[bytes, int, int]:
+    def _code_inter(self, job: _Job) -> tuple[bytes, int, int]:
         assert self._inter is not None
         assert self._reference is not None
-        maps = self._inter.frame_maps(q, groups, group_members(objects, groups))
-        coded = self._inter.encode(frame, maps, self._reference)
+        maps = self._inter.frame_maps(job.q, job.groups, job.members)
+        coded = self._inter.encode(job.frame, maps, self._reference, flow=job.flow)
         self._reference, self._picture, self.p_frame = coded.reference, coded.picture, coded
         data = build_packet(
             _substreams(coded.motion, SubstreamKind.MOTION) | _substreams(coded.residual, SubstreamKind.RESIDUAL),
-            q_index=plan.q_index,
-            frame_number=plan.frame_number,
-            changes=ObjectChanges.between(self._objects, objects),
-            q_offsets=offsets,
+            q_index=job.plan.q_index,
+            frame_number=job.plan.frame_number,
+            changes=ObjectChanges.between(self._objects, job.objects),
+            q_offsets=job.offsets,
         )
         return data, sum(map(len, coded.motion.values())), sum(map(len, coded.residual.values()))
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """One frame and all that was decided about it."""
+
+    frame: Frame
+    plan: FramePlan
+    q: NDArray[np.int64]  # (rows, columns)
+    groups: NDArray[np.uint16]  # (rows, columns)
+    members: tuple[frozenset[int], ...]  # track ids of each group
+    objects: tuple[SceneObject, ...]
+    offsets: list[int]  # of each group
+    flow: torch.Tensor | None  # to the frame before, not yet coded
 
 
 def _substreams(strings: Mapping[int, bytes], kind: SubstreamKind) -> dict[tuple[int, int], bytes]:

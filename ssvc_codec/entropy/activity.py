@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
@@ -27,6 +28,7 @@ def band_edges(n_y: int) -> tuple[int, ...]:
     return (*edges, n_y)
 
 
+@lru_cache
 def activity_table() -> NDArray[np.uint8]:
     """(256,) uint8: level of a sum of magnitudes, 16 log2(1 + sum) rounded to nearest, at most 127."""
     return np.array([min(127, math.floor(16 * math.log2(1 + s) + 0.5)) for s in range(TABLE_SIZE)], dtype=np.uint8)

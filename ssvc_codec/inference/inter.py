@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -13,59 +13,27 @@ from torch import Tensor
 
 from ..errors import ModelError
 from ..frame import Frame
-from ..nets.inter import GLOBAL_STEPS, InterConfig, InterMasks, InterNet, Planes, half_to_planes, planes_to_half
+from ..nets.inter import InterConfig, InterMasks, InterNet, Planes, half_to_planes, planes_to_half
 from ..nets.intra import to_half
 from ..nets.lagrangian import PLANE_WEIGHTS, lambda_of
 from ..nets.motion import smooth_flow
 from ..weights import Model
+from .compensation import Compensated, compensate
 from .device import fast_dtype, pick_device
-from .latents import GroupSymbols, LatentCoder, Maps, Past, Start
+from .latents import GroupSymbols, LatentCoder, Start
 from .loading import load_head, load_tables, load_weights
-from .maps import cell_mask, group_mask, q_tensor
+from .maps import CellMaps, cell_mask
 from .phases import Phases
 from .planes import frame_to_tensor
 from .quantiser import Quantiser
+from .reference import Chain, FrameMaps, InterReference, Members, find_starts, flow_before
 from .rows import rows_by_group
+from .windows import Window, pick_windows
 
 __all__ = ["Effort", "FrameMaps", "InterCoder", "InterReference", "Members", "PFrame"]
 
-START_LIMIT = 2**15 - 1  # what an escape can carry
 Effort = Literal["fast", "medium", "slow"]
 SMOOTHING = (1.0, 3.0, 0.4)  # how smooth the flow is made, in units of what is best on average; slow tries all
-Members = Sequence[frozenset[int]]  # track ids of each group; the background has none
-
-
-class Chain(NamedTuple):
-    """Symbols of one kind in the frame before, by cell, and what became of them."""
-
-    symbols: GroupSymbols
-    known: NDArray[np.bool_]  # (n,) read, or coded
-    lost: NDArray[np.bool_]  # (n,) the encoder had them, this decoder has not
-
-
-class InterReference(NamedTuple):
-    """What a P frame needs of the frame before."""
-
-    planes: Planes | None  # decoded; None where only motion is read
-    flow: Tensor  # (1, 2, H/4, W/4) float32
-    motion: Chain
-    residual: Chain
-    cell_members: tuple[frozenset[int], ...]  # track ids of the group of each cell
-
-
-class FrameMaps(NamedTuple):
-    """q and group of every cell, as integers and as the networks want them."""
-
-    groups: NDArray[np.integer]  # (rows, columns)
-    members: Members
-    q: NDArray[np.int64]  # (rows, columns)
-    maps: Maps
-    masks: InterMasks
-
-    @property
-    def cell_members(self) -> tuple[frozenset[int], ...]:
-        """Track ids of the group of each cell, in raster order."""
-        return tuple(self.members[group] for group in self.groups.reshape(-1).tolist())
 
 
 class PFrame(NamedTuple):
@@ -122,30 +90,41 @@ class InterCoder:
 
     # References
 
-    def after_intra(self, x_hat: Tensor | None, maps: FrameMaps) -> InterReference:
-        """The reference that an I frame leaves. x_hat: (1, 6, H/2, W/2); None where only motion is read."""
+    def after_intra(
+        self, x_hat: Tensor | None, maps: FrameMaps, *, known: NDArray[np.bool_] | None = None
+    ) -> InterReference:
+        """The reference that an I frame leaves.
+
+        x_hat: (1, 6, H/2, W/2), None where only motion is read. known: (rows, columns) cells decoded, None for all.
+        """
         rows, columns = maps.groups.shape
         flow = torch.zeros(1, 2, 8 * rows, 8 * columns, device=self.device)
-        chains = [_fresh(coder.nothing(rows * columns)) for coder in (self.motion, self.residual)]
+        chains = [Chain.fresh(coder.nothing(rows * columns)) for coder in (self.motion, self.residual)]
         planes = None if x_hat is None else half_to_planes(x_hat)
-        return InterReference(planes, flow, chains[0], chains[1], maps.cell_members)
+        filled = None if known is None or known.all() else known
+        return InterReference(planes, flow, chains[0], chains[1], maps.groups, maps.members, filled)
 
     def frame_maps(self, q: NDArray[np.int64], groups: NDArray[np.integer], members: Members) -> FrameMaps:
         """What follows from q and group of every cell, (rows, columns) each."""
-        at2, at4, at8, at16 = (group_mask(groups, k, self.device) for k in (16, 8, 4, 2))
-        maps = Maps(q, q_tensor(q, self.device), at16)
-        return FrameMaps(groups, members, q, maps, InterMasks(at2, at4, at8, at16))
+        return FrameMaps(CellMaps(q, groups, self.device), members)
 
     # Encoding
 
     @torch.inference_mode()
-    def encode(self, frame: Frame, maps: FrameMaps, before: InterReference) -> PFrame:
-        """Strings of every group, and the frame as a decoder will have it."""
+    def estimate(self, frame: Frame, planes: Planes) -> Tensor:
+        """Flow (1, 2, H/4, W/4) float32 from a frame to an earlier decoded picture, not yet coded."""
+        luma = F.pixel_shuffle(frame_to_tensor(frame, self.device)[:, :64], 8)
+        with self._phase("motion estimation"):
+            return self.net.estimation.search(luma, planes.y, finest=1 if self.effort == "fast" else 0)
+
+    @torch.inference_mode()
+    def encode(self, frame: Frame, maps: FrameMaps, before: InterReference, *, flow: Tensor | None = None) -> PFrame:
+        """Strings of every group, and the frame as a decoder will have it. flow: what estimate gave, if known."""
         assert before.planes is not None
+        if flow is None:
+            flow = self.estimate(frame, before.planes)
         x = frame_to_tensor(frame, self.device)
         luma = F.pixel_shuffle(x[:, :64], 8)
-        with self._phase("motion estimation"):
-            flow = self.net.estimation.search(luma, before.planes.y, finest=1 if self.effort == "fast" else 0)
         strengths = SMOOTHING if self.effort == "slow" else SMOOTHING[:1]
         coded = [self._encode(x, luma, self._smooth(flow, luma, maps, s), maps, before) for s in strengths]
         return coded[0] if len(coded) == 1 else min(coded, key=lambda c: self._cost(c, x, maps))
@@ -154,23 +133,25 @@ class InterCoder:
         """One way to code a frame. flow: (1, 2, H/4, W/4), not yet coded."""
         assert before.planes is not None
         net = self.net
-        same = _same_members(before, maps)
-        motion_past = _past(before.motion, same)
-        starts = _starts(flow, maps, motion_past)
-        flow_before = self._flow_before(before, motion_past.known, starts, maps)
+        same = before.same_members(maps)
+        motion_past = before.motion.past(same)
+        starts = find_starts(flow, maps, motion_past)
+        expected = flow_before(before, motion_past.known, starts, maps)
         with self._phase("motion analysis"):
-            y = net.motion.analysis(flow, luma, maps.masks) - net.motion.base(flow_before)
-            condition = net.motion.condition(flow_before)
+            y = net.motion.analysis(flow, luma, maps.masks) - net.motion.base(expected)
+            condition = net.motion.condition(expected)
             motion = self.motion.quantise(y, condition, maps.maps, motion_past, self._motion_quantiser)
-        residual_past = _past(before.residual, same, _complete(motion))
-        flow_hat = self._flow(motion, flow_before, maps)
-        warped, predicted = self._predict(before.planes, flow_hat, maps)
+        residual_past = before.residual.past(same, Chain.complete(motion))
+        flow_hat = self._flow(motion, expected, maps)
+        with self._phase("warp"):
+            compensated = compensate(before, flow_hat, maps)
+        predicted = self._refine(compensated, maps)
         with self._phase("residual analysis"):
             y = net.residual.analysis(x, predicted, maps.maps.q_map, maps.masks)
         with self._phase("residual hyper"):
             condition = net.residual.condition(predicted, maps.masks)
             residual = self.residual.quantise(y, condition, maps.maps, residual_past, self._residual_quantiser)
-        picture = self._picture(residual, predicted, warped, maps)
+        picture = self._picture(residual, predicted, compensated.warped, maps)
         with self._phase("entropy"):
             flat = maps.q.reshape(-1)
             strings: tuple[dict[int, bytes], dict[int, bytes]] = ({}, {})
@@ -178,9 +159,9 @@ class InterCoder:
                 past = motion_past.take(rows)
                 strings[0][group] = self.motion.write(motion.take(rows), flat[rows], past, starts.get(group))
                 strings[1][group] = self.residual.write(residual.take(rows), flat[rows], residual_past.take(rows))
-        chains = (_complete(motion), _complete(residual))
-        reference = InterReference(half_to_planes(picture), flow_hat, *chains, maps.cell_members)
-        return PFrame(*strings, reference, predicted, warped, picture)
+        chains = (Chain.complete(motion), Chain.complete(residual))
+        reference = InterReference(half_to_planes(picture), flow_hat, *chains, maps.groups, maps.members)
+        return PFrame(*strings, reference, predicted, compensated.warped, picture)
 
     def _smooth(self, flow: Tensor, luma: Tensor, maps: FrameMaps, strength: float) -> Tensor:
         with self._phase("motion smoothing"):
@@ -204,14 +185,20 @@ class InterCoder:
 
         Planes and residual symbols of the reference returned are those of `before`.
         """
-        same = _same_members(before, maps)
+        return self._decode_motion(strings, maps, before, before.same_members(maps))
+
+    def _decode_motion(
+        self, strings: Mapping[int, bytes], maps: FrameMaps, before: InterReference, same: NDArray[np.bool_]
+    ) -> InterReference:
         with self._phase("entropy"):
             chain, starts = self._read(self.motion, strings, maps, before.motion, same, None)
-        flow_before = self._flow_before(before, before.motion.known & same, starts, maps)
-        flow = self._flow(chain.symbols, flow_before, maps)
-        if not chain.known.all():
-            flow = flow * cell_mask(chain.known.reshape(maps.groups.shape), 8, self.device)
-        return before._replace(flow=flow, motion=chain, cell_members=maps.cell_members)
+        expected = flow_before(before, before.motion.known & same, starts, maps)
+        flow = torch.zeros_like(expected)
+        for window in pick_windows(maps.groups, chain.known.reshape(maps.groups.shape)):
+            symbols = chain.symbols.take(window.rows(maps.groups.shape[1]))
+            part = self._flow(symbols, window.crop(expected, 8), maps.within(window))
+            flow = window.paste(flow, part, 8)
+        return before._replace(flow=flow, motion=chain, groups=maps.groups, members=maps.members)
 
     @torch.inference_mode()
     def decode(
@@ -223,16 +210,29 @@ class InterCoder:
         warped reference is.
         """
         assert before.planes is not None
-        same = _same_members(before, maps)
-        after = self.decode_motion(motion, maps, before)
+        same = before.same_members(maps)
+        after = self._decode_motion(motion, maps, before, same)
         with self._phase("entropy"):
             chain, _ = self._read(self.residual, residual, maps, before.residual, same, after.motion)
-        warped, predicted = self._predict(before.planes, after.flow, maps)
-        picture = self._picture(chain.symbols, predicted, warped, maps)
-        if not after.motion.known.all():  # mended or corrected, a picture that stands still would drift
-            moved = cell_mask(after.motion.known.reshape(maps.groups.shape), 16, self.device)
-            picture = torch.where(moved > 0, picture, planes_to_half(before.planes))
-        return picture, InterReference(half_to_planes(picture), after.flow, after.motion, chain, maps.cell_members)
+        decoded = after.motion.known.reshape(maps.groups.shape)
+        with self._phase("warp"):
+            compensated = compensate(before, after.flow, maps, decoded)
+        if decoded.all():
+            picture, filled = self._window(Window(0, 0, decoded), chain, compensated, maps), None
+        else:  # what has no motion stays as it is: mended or corrected again and again it would drift
+            picture = planes_to_half(before.planes)
+            for window in pick_windows(maps.groups, decoded):
+                window.paste(picture, self._window(window, chain, compensated, maps), 16)
+            kept = same.reshape(decoded.shape)
+            filled = decoded | (kept if before.filled is None else before.filled & kept)
+        return picture, after._replace(planes=half_to_planes(picture), residual=chain, filled=filled)
+
+    def _window(self, window: Window, chain: Chain, compensated: Compensated, maps: FrameMaps) -> Tensor:
+        """The picture of one window, (1, 6, h/2, w/2)."""
+        own = maps.within(window)
+        part = Compensated(*(window.crop(x, 16) for x in compensated))
+        symbols = chain.symbols.take(window.rows(maps.groups.shape[1]))
+        return self._picture(symbols, self._refine(part, own), part.warped, own)
 
     def _read(
         self,
@@ -247,7 +247,7 @@ class InterCoder:
 
         motion: of the same frame, to read residuals; None to read motion, and the vectors from which chains start.
         """
-        past = _past(before, same, motion)
+        past = before.past(same, motion)
         broken = before.lost & same
         if motion is not None:
             broken = broken | ~motion.known
@@ -267,32 +267,16 @@ class InterCoder:
 
     # What both sides compute
 
-    def _flow_before(
-        self, before: InterReference, known: NDArray[np.bool_], starts: Mapping[int, Start], maps: FrameMaps
-    ) -> Tensor:
-        """The flow of the frame before where it counts; where a chain starts, its vector; else 0."""
-        if known.all():
-            return before.flow
-        cells = np.zeros((2, known.size), np.float32)
-        for group, rows in rows_by_group(maps.groups):
-            if group in starts:
-                cells[:, rows] = starts[group][:, None] / np.float32(GLOBAL_STEPS)
-        vectors = torch.from_numpy(cells.reshape(1, 2, *maps.groups.shape)).to(self.device)
-        flow = vectors.repeat_interleave(8, 2).repeat_interleave(8, 3)
-        kept = cell_mask(known.reshape(maps.groups.shape), 8, self.device)
-        return torch.where(kept > 0, before.flow, flow)
-
-    def _flow(self, symbols: GroupSymbols, flow_before: Tensor, maps: FrameMaps) -> Tensor:
+    def _flow(self, symbols: GroupSymbols, expected: Tensor, maps: FrameMaps) -> Tensor:
         with self._phase("motion synthesis"):
-            condition = self.net.motion.condition(flow_before)
-            y_hat = self.motion.dequantise(symbols, condition, maps.maps) + self.net.motion.base(flow_before)
-            return self.net.motion.synthesis(y_hat, flow_before, maps.maps.q_map, maps.masks)
+            condition = self.net.motion.condition(expected)
+            y_hat = self.motion.dequantise(symbols, condition, maps.maps) + self.net.motion.base(expected)
+            masks = InterMasks(at4=maps.cells.at4)
+            return self.net.motion.synthesis(y_hat, expected, maps.cells.q_map, masks)
 
-    def _predict(self, planes: Planes, flow_hat: Tensor, maps: FrameMaps) -> tuple[Tensor, Tensor]:
-        with self._phase("warp"):
-            warped = self.net.compensation.warp(planes, flow_hat)
+    def _refine(self, compensated: Compensated, maps: FrameMaps) -> Tensor:
         with self._phase("refinement"):
-            return warped, self.net.compensation.refine(warped, flow_hat, maps.maps.q_map, maps.masks)
+            return self.net.compensation.mend(*compensated, maps.maps.q_map, maps.masks)
 
     def _picture(self, symbols: GroupSymbols, predicted: Tensor, warped: Tensor, maps: FrameMaps) -> Tensor:
         """The picture: cells of which every latent is 0 show the warp, so that what stands still stays as it is."""
@@ -313,42 +297,6 @@ def _cell_error(difference: Tensor) -> Tensor:
     y, u, v = PLANE_WEIGHTS
     weighted = error[:, :4].mean(1) * y + error[:, 4] * u + error[:, 5] * v
     return F.avg_pool2d(weighted, 16)[0] * 32 * 32
-
-
-def _starts(flow: Tensor, maps: FrameMaps, past: Past) -> dict[int, Start]:
-    """The median vector of every group of which nothing is known, in steps of GLOBAL_STEPS a sample."""
-    rows, columns = maps.groups.shape
-    cells = flow[0].view(2, rows, 8, columns, 8).permute(1, 3, 0, 2, 4).reshape(rows * columns, 2, 64)
-    starts: dict[int, Start] = {}
-    for group, members in rows_by_group(maps.groups):
-        if not past.known[members].any():
-            vectors = cells[torch.from_numpy(members).to(flow.device)].permute(1, 0, 2).flatten(1)
-            steps = (vectors.median(dim=1).values * GLOBAL_STEPS).round().clamp(-START_LIMIT, START_LIMIT)
-            starts[group] = steps.cpu().numpy().astype(np.int32)
-    return starts
-
-
-def _fresh(past: Past) -> Chain:
-    nowhere = np.zeros(past.known.size, np.bool_)
-    return Chain(past.symbols, nowhere, nowhere)
-
-
-def _complete(symbols: GroupSymbols) -> Chain:
-    n = symbols.z.shape[0]
-    return Chain(symbols, np.ones(n, np.bool_), np.zeros(n, np.bool_))
-
-
-def _past(before: Chain, same: NDArray[np.bool_], motion: Chain | None = None) -> Past:
-    known = before.known & same
-    return Past(before.symbols, known) if motion is None else Past(before.symbols, known, motion.symbols, motion.known)
-
-
-def _same_members(before: InterReference, maps: FrameMaps) -> NDArray[np.bool_]:
-    """(n,) cells whose group has the same objects as in the frame before."""
-    if not any(maps.members) and not any(before.cell_members):
-        return np.ones(maps.groups.size, np.bool_)
-    pairs = zip(before.cell_members, maps.cell_members, strict=True)
-    return np.fromiter((a == b for a, b in pairs), np.bool_, maps.groups.size)
 
 
 EXACT = ("head.", "linear", "log_gain", "means.", "condition", "scale_head", "persistence")

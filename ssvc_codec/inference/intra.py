@@ -12,16 +12,17 @@ from torch import Tensor
 from ..entropy import SymbolCoder
 from ..errors import ModelError
 from ..frame import Frame, Plane, VideoFormat
-from ..nets.intra import IntraConfig, IntraNet, Masks
+from ..nets.intra import HALF_CHANNELS, IntraConfig, IntraNet, Masks
 from ..weights import Model
 from .device import fast_dtype, pick_device
 from .latents import GroupSymbols
 from .loading import load_head, load_tables, load_weights
-from .maps import cell_mask, group_mask, q_tensor
+from .maps import CellMaps
 from .phases import Phases
 from .planes import frame_to_tensor, tensor_to_planes
 from .quantiser import SYMBOL_LIMIT, Quantiser
 from .rows import from_rows, rows_by_group, y_rows, z_rows
+from .windows import pick_windows
 
 __all__ = ["GroupSymbols", "IntraCoder"]
 
@@ -120,28 +121,36 @@ class IntraCoder:
 
         Groups that are not given are 0, mid grey.
         """
-        net = self.net
+        shape = groups.shape
+        z_all = np.zeros((groups.size, self.head.n_z), dtype=np.int32)
+        y_all = np.zeros((groups.size, self.head.n_columns), dtype=np.int16)
+        for group, rows in rows_by_group(groups):
+            if group in symbols:
+                z_all[rows], y_all[rows] = symbols[group]
+        cells = CellMaps(q.astype(np.int64), groups, self.device)
+        picture = torch.zeros(1, HALF_CHANNELS, 16 * shape[0], 16 * shape[1], device=self.device)
+        for window in pick_windows(groups, np.isin(groups, list(symbols))):
+            rows = window.rows(shape[1])
+            part = self._reconstruct(z_all[rows], y_all[rows], window.maps(cells))
+            picture = window.paste(picture, part, 16)
+        return picture
+
+    def _reconstruct(self, z_symbols: NDArray[np.int32], y_symbols: NDArray[np.int16], cells: CellMaps) -> Tensor:
+        """The picture of a rectangle of cells, (1, 6, h/2, w/2). Symbols: (n, C_z) and (n, 4 C_y), all its cells."""
+        net, grid = self.net, cells.groups.shape
         with self._phase("hyper"):
-            z_all = np.zeros((groups.size, self.head.n_z), dtype=np.int32)
-            y_all = np.zeros((groups.size, self.head.n_columns), dtype=np.int16)
-            for group, rows in rows_by_group(groups):
-                if group in symbols:
-                    z_all[rows], y_all[rows] = symbols[group]
-            q_map, masks = self._maps(q, groups)
-            z = torch.from_numpy(z_all).to(self.device).float()
-            z = z.view(1, *groups.shape, -1).permute(0, 3, 1, 2)
-            y_symbols = from_rows(torch.from_numpy(y_all), groups.shape, self.device).float()
-            gain = net.y_gain(q_map, (y_symbols.shape[2], y_symbols.shape[3]))
-            features = net.means.features(z / net.z_gain(q_map, groups.shape), q_map, masks)
-            anchors = net.anchor_mask(y_symbols.shape[2], y_symbols.shape[3], y_symbols.device)
+            q_map, masks = cells.q_map, Masks(cells.at2, cells.at8, cells.at16)
+            z = torch.from_numpy(z_symbols).to(self.device).float().view(1, *grid, -1).permute(0, 3, 1, 2)
+            steps = from_rows(torch.from_numpy(y_symbols), grid, self.device).float()
+            gain = net.y_gain(q_map, (steps.shape[2], steps.shape[3]))
+            features = net.means.features(z / net.z_gain(q_map, grid), q_map, masks)
+            anchors = net.anchor_mask(steps.shape[2], steps.shape[3], steps.device)
             mean_a = net.means.anchors(features)
-            half = torch.where(anchors, y_symbols / gain + mean_a, 0.0)
+            half = torch.where(anchors, steps / gain + mean_a, 0.0)
             mean_b = net.means.others(features, half, masks)
-            y_hat = y_symbols / gain + torch.where(anchors, mean_a, mean_b)
+            y_hat = steps / gain + torch.where(anchors, mean_a, mean_b)
         with self._phase("synthesis"):
-            x_hat = net.synthesis(y_hat, q_map, masks)
-            present = np.isin(groups, list(symbols))
-            return x_hat if present.all() else x_hat * cell_mask(present, 16, self.device)
+            return net.synthesis(y_hat, q_map, masks)
 
     def synthesise(
         self, symbols: Mapping[int, GroupSymbols], q: NDArray[np.integer], groups: GroupMap, video: VideoFormat
@@ -164,8 +173,8 @@ class IntraCoder:
         return self.synthesise(symbols, q, groups, video)
 
     def _maps(self, q: NDArray[np.integer], groups: GroupMap) -> tuple[Tensor, Masks]:
-        at16, at8, at2 = (group_mask(groups, k, self.device) for k in (2, 4, 16))
-        return q_tensor(q, self.device), Masks(at2, at8, at16)
+        cells = CellMaps(q.astype(np.int64), groups, self.device)
+        return cells.q_map, Masks(cells.at2, cells.at8, cells.at16)
 
 
 def _load_net(model: Model) -> IntraNet:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -9,7 +11,48 @@ from torch import Tensor
 
 from ..nets.masking import BorderMask
 
-__all__ = ["cell_mask", "group_mask", "q_tensor"]
+__all__ = ["CellMaps", "cell_mask", "group_mask", "q_tensor"]
+
+
+class CellMaps:
+    """q and group of every cell of a picture or a part of it, as integers and, when asked for, as the networks want."""
+
+    def __init__(self, q: NDArray[np.int64], groups: NDArray[np.integer], device: str) -> None:
+        """q, groups: (rows, columns)."""
+        self.q, self.groups, self.device = q, groups, device
+
+    @cached_property
+    def q_map(self) -> Tensor:
+        """See q_tensor."""
+        return q_tensor(self.q, self.device)
+
+    @cached_property
+    def at2(self) -> BorderMask | None:
+        """The group mask at 1/2."""
+        return group_mask(self.groups, 16, self.device)
+
+    @cached_property
+    def at4(self) -> BorderMask | None:
+        """The group mask at 1/4."""
+        return group_mask(self.groups, 8, self.device)
+
+    @cached_property
+    def at8(self) -> BorderMask | None:
+        """The group mask at 1/8."""
+        return group_mask(self.groups, 4, self.device)
+
+    @cached_property
+    def at16(self) -> BorderMask | None:
+        """The group mask at 1/16."""
+        return group_mask(self.groups, 2, self.device)
+
+    def within(self, rows: slice, columns: slice, cells: NDArray[np.bool_]) -> CellMaps:
+        """Those of a rectangle. cells: (rows, columns) of it; all others become one group whose q does not matter."""
+        q, groups = self.q[rows, columns], self.groups[rows, columns]
+        if not cells.all():
+            q = np.where(cells, q, q[cells][0])
+            groups = np.where(cells, groups.astype(np.int64), int(self.groups.max()) + 1)
+        return CellMaps(q, groups, self.device)
 
 
 def q_tensor(q: NDArray[np.integer], device: str) -> Tensor:

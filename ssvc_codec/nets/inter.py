@@ -205,9 +205,13 @@ class Compensation(nn.Module):
     def refine(self, warped: Tensor, flow_hat: Tensor, q: Tensor, masks: InterMasks) -> Tensor:
         """The prediction: (N, 6, H/2, W/2) float32."""
         with torch.no_grad():
-            motion = torch.asinh(upsample_flow(flow_hat.detach(), 2)) * 0.1
+            flow = upsample_flow(flow_hat.detach(), 2)
+        return self.mend(warped, flow, q, masks)
+
+    def mend(self, warped: Tensor, flow: Tensor, q: Tensor, masks: InterMasks) -> Tensor:
+        """As refine, from a flow that is at 1/2 already, its unit still luma samples: (N, 2, H/2, W/2)."""
         dtype = self.first.weight.dtype
-        x = torch.cat([warped, motion], dim=1).to(dtype).contiguous(memory_format=torch.channels_last)
+        x = torch.cat([warped, torch.asinh(flow) * 0.1], dim=1).to(dtype).contiguous(memory_format=torch.channels_last)
         h = silu(self.q_scale.multiply(self.first(x, masks.at2), q))
         low = self.down(F.pixel_unshuffle(h, 4))
         for block in self.blocks:
@@ -258,6 +262,17 @@ class ResidualCodec(nn.Module):
         with torch.autocast(x.device.type, enabled=False):
             difference = F.pixel_unshuffle(x.float() - known.float(), 2)
             return self.head(h.float()) + self.linear(difference)
+
+    def influence(self, predicted: Tensor) -> Tensor:
+        """0, with the gradient that latents have towards the prediction: that of the linear path alone.
+
+        Training through several frames masks it where a symbol is 0: a symbol that stays 0 costs nothing and
+        keeps the prediction as it is, whereas rounding that passes gradients straight through, and rates
+        under noise, would reward finer references for taking away what is never coded.
+        """
+        known = half_to_merged(predicted)
+        difference = F.pixel_unshuffle(known.detach() - known, 2)
+        return F.conv2d(difference.float(), self.linear.weight.detach().float()[:, :, None, None])
 
     def condition(self, predicted: Tensor, masks: InterMasks) -> Tensor:
         """What means are conditioned on, from the prediction: (N, C, H/16, W/16)."""
@@ -320,8 +335,8 @@ class InterNet(nn.Module):
         else:
             flow = self.estimation(luma, state.planes.y)
         start = (flow.mean((2, 3), keepdim=True) * GLOBAL_STEPS).round() / GLOBAL_STEPS
-        known = F.interpolate(state.motion.known, scale_factor=8.0, mode="nearest")
-        before = torch.where(known > 0, state.flow_hat, start).detach()
+        followed = F.interpolate(state.motion.known, scale_factor=8.0, mode="nearest")
+        before = torch.where(followed > 0, state.flow_hat, start).detach()
         y = self.motion.analysis(flow, luma, masks)
         motion = self.motion.latents(
             y, self.motion.condition(before), q, state.motion, masks.at16, base=self.motion.base(before)
@@ -332,9 +347,14 @@ class InterNet(nn.Module):
         if motion_only:
             out = InterOutput(predicted, predicted, warped, flow, flow_hat, motion, None)
             return out, State(half_to_planes(predicted.detach()), flow_hat.detach(), motion.symbols, state.residual)
-        y = self.residual.analysis(x, predicted, q, masks)
-        condition = self.residual.condition(predicted, masks)
-        residual = self.residual.latents(y, condition, q, state.residual, masks.at16, motion.symbols)
+        known = predicted if detach else predicted.detach()
+        y = self.residual.analysis(x, known, q, masks)
+        influence = torch.zeros_like(y) if detach else self.residual.influence(predicted)
+        condition = self.residual.condition(known, masks)
+        residual = self.residual.latents(y + influence, condition, q, state.residual, masks.at16, motion.symbols)
+        if influence.requires_grad:
+            alive = residual.symbols.y != 0
+            influence.register_hook(lambda gradient: gradient * alive)
         x_hat = self.residual.synthesis(residual.y_hat, predicted, q, masks)
         out = InterOutput(x_hat, predicted, warped, flow, flow_hat, motion, residual)
         # The loss sees what the residual network makes of every cell, or cells of zeros would never leave zero.

@@ -35,14 +35,21 @@ SMOOTH_PRICE = 1.2
 SMOOTH_KNEE = 1.6
 
 
-def warp(x: Tensor, flow: Tensor, *, mode: Literal["bilinear", "bicubic"] = "bilinear") -> Tensor:
+def warp(
+    x: Tensor,
+    flow: Tensor,
+    *,
+    mode: Literal["bilinear", "bicubic"] = "bilinear",
+    offset: tuple[int, int] = (0, 0),
+) -> Tensor:
     """Samples x at the positions that flow points to; beyond the edge, the edge.
 
-    x: (N, C, H, W); flow: (N, 2, H, W) in samples of x. Returns (N, C, H, W).
+    x: (N, C, H, W); flow: (N, 2, h, w) in samples of x, h x w being H x W or a part whose first row and column
+    are offset. Returns (N, C, h, w).
     """
-    _, _, height, width = x.shape
-    columns = torch.arange(width, device=x.device, dtype=flow.dtype)
-    rows = torch.arange(height, device=x.device, dtype=flow.dtype)
+    height, width = x.shape[2:]
+    columns = torch.arange(offset[1], offset[1] + flow.shape[3], device=x.device, dtype=flow.dtype)
+    rows = torch.arange(offset[0], offset[0] + flow.shape[2], device=x.device, dtype=flow.dtype)
     gx = (flow[:, 0] + columns) * (2 / max(width - 1, 1)) - 1
     gy = (flow[:, 1] + rows[:, None]) * (2 / max(height - 1, 1)) - 1
     grid = torch.stack([gx, gy], dim=-1)

@@ -274,7 +274,7 @@ class InterTrainer:
             q = self._frame_q()
             with torch.autocast(self.device, dtype=torch.bfloat16):
                 output, state = self.inter(x, q, state, masks, freeze_estimation=True, detach=False)
-            losses.append(frame_loss(x, output, q))
+            losses.append(frame_loss(x, output, q, predictions=False))
             total = total + losses[-1].total
         return total / len(frames), losses[-1].values()
 

