@@ -16,7 +16,7 @@ from ssvc_codec.gop.scene_cut import SceneCutDetector
 __all__ = ["FramePlan", "GopPlanner"]
 
 I_OFFSET: Final = 12  # added to q_index where P frames follow: they inherit what the I frame spends
-P_OFFSETS: Final = (0, 0, 0, 0, 0, 0, 0, 6)  # in turn over the P frames of a group: every eighth refreshes the picture
+P_OFFSETS: Final = (0, 0, 0, 0, 0, 0, 0, 8)  # in turn over the P frames of a group: every eighth refreshes the picture
 _N_FRAME_NUMBERS: Final = 1 << 16
 
 
