@@ -27,9 +27,9 @@ from ssvc_codec.encoder import Encoder
 from ssvc_codec.evaluation.clip import Clip
 from ssvc_codec.evaluation.psnr import frame_psnr
 from ssvc_codec.frame import Frame
-from ssvc_codec.inference.inter import InterReference
 from ssvc_codec.inference.latents import Past
 from ssvc_codec.inference.planes import tensor_to_planes
+from ssvc_codec.inference.reference import InterReference
 from ssvc_codec.packet import Packet
 from ssvc_codec.training.validation import rate_of_z
 

@@ -1,6 +1,6 @@
 """What objects cost, and what reading a part of the stream saves.
 
-    python benchmarks/object_coding.py --data ../shared/data --detector ../shared/teachers/deimv2_hgnetv2_femto_coco.onnx --out results/objects
+    python benchmarks/object_coding.py --data ../shared/data --out results/objects
 
 Each clip is coded twice with the same options, once with objects and once without (object_cost.tsv: bytes by part,
 size and PSNR of the two). The stream with objects is then read in parts, in turn with full decodes in the same run
@@ -139,7 +139,7 @@ def cost_line(clip: Clip, args: argparse.Namespace, detector: Any) -> tuple[Cost
     return line, packets
 
 
-Scene = tuple[tuple[SceneObject, ...], NDArray[np.integer]]
+Scene = tuple[tuple[SceneObject, ...], NDArray[np.uint16]]
 
 
 def scenes_of(packets: Sequence[Packet], clip: Clip) -> list[Scene]:

@@ -25,9 +25,10 @@ from .flow import FlowField
 from .frame import Frame, VideoFormat
 from .gop.groups import group_map, group_members
 from .inference.fill import Fill, Filler
-from .inference.inter import FrameMaps, InterCoder, InterReference
+from .inference.inter import InterCoder
 from .inference.intra import GroupSymbols, IntraCoder
 from .inference.planes import tensor_to_planes
+from .inference.reference import FrameMaps, InterReference
 from .inference.seam import filter_picture
 from .packet import Packet
 from .selection import ResolvedSelection, Selection

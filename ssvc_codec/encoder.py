@@ -26,9 +26,10 @@ from .bitstream import (
 from .frame import Frame, Plane, VideoFormat
 from .gop.groups import group_map, group_members
 from .gop.planner import FramePlan, GopPlanner
-from .inference.inter import InterCoder, InterReference, PFrame
+from .inference.inter import InterCoder, PFrame
 from .inference.intra import IntraCoder
 from .inference.planes import tensor_to_planes
+from .inference.reference import InterReference
 from .inference.seam import filter_picture
 from .packet import Packet
 from .semantics.object_quality import ObjectQuality

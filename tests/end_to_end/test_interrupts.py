@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import signal
 import subprocess
+import sys
+import termios
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -57,12 +60,19 @@ def test_ctrl_c_before_a_silent_pipe_leaves_a_playable_indexed_file(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["long.mkv", "out.ssv"]
 
 
+def n_unread(process: subprocess.Popen[bytes]) -> int:
+    """Bytes that wait in the pipe of its output."""
+    assert process.stdout is not None
+    return int.from_bytes(fcntl.ioctl(process.stdout, termios.FIONREAD, bytes(4)), sys.byteorder)
+
+
 def test_a_second_ctrl_c_stops_at_once_without_a_word(start: Start, long_clip: Path) -> None:
     with start("encode", long_clip, "-", "--crf", "0", stdout=subprocess.PIPE) as encoder:
         assert encoder.stdout is not None
         assert encoder.stderr is not None
         encoder.stdout.read(1000)
-        time.sleep(2)  # until the pipe, 64 KiB, is full and the program waits for its reader
+        wait_for(lambda: n_unread(encoder) > 60_000, encoder)  # the pipe, 64 KiB, is full
+        time.sleep(1)  # and the program waits for its reader
         encoder.send_signal(signal.SIGINT)
         time.sleep(0.3)
         assert encoder.poll() is None

@@ -150,14 +150,15 @@ def test_a_group_decoded_alone_looks_as_in_the_full_picture(packet: Packet) -> N
     full = Decoder(device="cpu").send(packet)[0]
     alone = drop_substreams(packet.data, lambda entry: entry.kind == SubstreamKind.BACKGROUND)
     part = Decoder(device="cpu").send(Packet(alone, 0, True))[0]
-    assert np.abs(full.y[32:96, 64:96].astype(int) - part.y[32:96, 64:96]).max() <= 1
+    inside = np.s_[34:94, 66:94]  # without the two samples that the seam filter may change
+    assert np.abs(full.y[inside].astype(int) - part.y[inside]).max() <= 1
     assert (part.y[:32, 160:] == 128).all()
 
 
 def test_a_group_may_have_a_quality_of_its_own() -> None:
     frame = picture(200, 120)
     plain, better = encode(frame, objects=OBJECTS), encode(frame, objects=OBJECTS, q_offsets=(0, 20))
-    sizes = [[e.length for e in parse_packet(p.data).entries] for p in (plain, better)]
+    sizes = [{e.group: e.length for e in parse_packet(p.data).entries} for p in (plain, better)]
     assert sizes[1][1] > 1.3 * sizes[0][1]
     assert sizes[1][0] == sizes[0][0]
     pictures = [Decoder(device="cpu").send(p)[0].y[32:96, 32:96] for p in (plain, better)]

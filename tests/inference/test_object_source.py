@@ -89,7 +89,7 @@ def test_nothing_connects_the_two_sides_of_a_scene_cut():
     source = Script((), (), ())
     coder = Encoder(VIDEO, time_base=Fraction(1, 25), object_source=source, device="cpu", keyint=8, min_keyint=1)
     first, second = pictures(2)
-    other = Frame(255 - first.y[::-1], first.u, first.v, VIDEO, 2, 1, Fraction(1, 25))
+    other = Frame(np.subtract(255, first.y[::-1]).astype(np.uint8), first.u, first.v, VIDEO, 2, 1, Fraction(1, 25))
     for frame in (first, second, other):
         coder.send(frame)
     assert coder.statistics is not None
