@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final, TypeVar
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from ssvc_codec.bitstream.objects import SceneObject
 from ssvc_codec.frame import Frame
 from ssvc_codec.semantics.box_motion import FLOW_SCALE, MIN_SIDE, Box, clip_box, move_box, overlaps, touches_border
 from ssvc_codec.semantics.detection import Detection, Detector
+from ssvc_codec.semantics.suppression import without_duplicates, without_surroundings
 
 __all__ = ["Tracker"]
 
@@ -25,8 +26,6 @@ MAX_TRACK_ID: Final = (1 << 32) - 1
 
 MIN_OVERLAP: Final = 0.2  # of a track and the detection that continues it, same class
 MIN_OVERLAP_OF_OTHER_CLASS: Final = 0.5  # the detector took it for something else
-DUPLICATE_OVERLAP: Final = 0.7  # of two boxes of one class
-DUPLICATE_OVERLAP_OF_OTHER_CLASS: Final = 0.85
 
 MAX_MISSES: Final = 2  # detections in a row that do not find the object
 SCORE_AFTER_MISS: Final = 0.65
@@ -66,9 +65,6 @@ class _Found:
     @property
     def is_given(self) -> bool:
         return self.given_id is not None
-
-
-_Item = TypeVar("_Item", _Track, _Found)
 
 
 @dataclass(slots=True)
@@ -188,7 +184,7 @@ class Tracker:
                 continue
             if item.track_id is not None or (item.score >= self._min_score and min(box.width, box.height) >= MIN_SIDE):
                 found.append(_Found(item.class_id, item.score, box, item.track_id))
-        return _without_duplicates(found)
+        return without_surroundings(without_duplicates(found), area=width * height)
 
     def _identify(self, found: Sequence[_Found]) -> dict[int, _Found]:
         """The detections that say who they are, by track id; a track that is not there starts."""
@@ -238,7 +234,7 @@ class Tracker:
     def _drop_duplicates_and_surplus(self) -> None:
         """Of two tracks of one object the one found last stays, then the older one."""
         order = sorted(self._tracks, key=lambda track: (track.n_misses, not track.is_confirmed, track.track_id))
-        kept = _without_duplicates(order)
+        kept = without_duplicates(order)
         self._tracks = sorted(kept, key=lambda track: -track.score)[:MAX_TRACKS]
 
     def _shown(self, track: _Track, *, is_key: bool) -> SceneObject:
@@ -263,19 +259,6 @@ def _follow(track: _Track, item: _Found) -> None:
     track.votes[item.class_id] = track.votes.get(item.class_id, 0.0) + item.score
     track.n_misses = 0
     track.is_confirmed = True
-
-
-def _without_duplicates(items: list[_Item]) -> list[_Item]:
-    """Items in their order, less those whose box an earlier one has nearly too. Given ones all stay."""
-    overlap = overlaps([item.box for item in items], [item.box for item in items])
-    kept: list[int] = []
-    for n, item in enumerate(items):
-        limits = (
-            DUPLICATE_OVERLAP if items[k].class_id == item.class_id else DUPLICATE_OVERLAP_OF_OTHER_CLASS for k in kept
-        )
-        if item.is_given or all(overlap[n, k] <= limit for k, limit in zip(kept, limits, strict=True)):
-            kept.append(n)
-    return [items[n] for n in kept]
 
 
 def _is_near(box: Box, shown: SceneObject) -> bool:

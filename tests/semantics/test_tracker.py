@@ -294,3 +294,17 @@ def test_whatever_is_detected_the_objects_fit_the_picture(
     detector = Script({n: line for n, line in enumerate(lines) if line is not None})
     for objects in track(detector, len(lines), flow=flow_of(dx, dx / 7), keys=tuple(keys), every=1):
         ObjectList(objects).check(width=WIDTH, height=HEIGHT, classes=COCO_80)
+
+
+def test_a_box_of_most_of_the_picture_around_several_others_is_left_out() -> None:
+    scene = Detection(6, 0.9, 5, 5, 600, 450)
+    people = [person(50 + 120 * k) for k in range(3)]
+    [objects] = track(Script([scene, *people]), 1)
+    assert [item.class_id for item in objects] == [PERSON] * 3
+    [objects] = track(Script([scene, *people[:2]]), 1)
+    assert len(objects) == 3, "a train with two people before it may be one"
+
+
+def test_one_object_over_the_whole_picture_stays() -> None:
+    [objects] = track(Script([Detection(PERSON, 0.9, -20, -5, 700, 520)]), 1)
+    assert objects == (SceneObject(0, PERSON, 230, 0, 0, WIDTH, HEIGHT),)
