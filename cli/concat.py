@@ -166,6 +166,7 @@ class _ConcatJob:
                     writer.write(packet)
                     self._count(packet)
                 self.progress.add_notes([*reader.notes, *source.notes])
+            writer.close()  # while the last file is open: its sound is not read to the end yet
 
     def _moved(
         self, part: _Part, reader: SsvReader, source: AppendedSource, *, is_first: bool, stop: StopRequest
