@@ -93,7 +93,7 @@ class MatchListing:
             yield f"{format_time(run.start_seconds)}  {format_time(run.end_seconds)}  {run.n_frames:>7}  {most or '-'}"
         share = 100 * self.n_found / max(n_frames, 1)
         end = "" if self._has_objects else "; there are no objects"
-        yield f"{self.n_found} of {n_frames} frames match ({share:.1f} %), in {len(self._runs)} runs{end}"
+        yield f"{self.n_found} of {n_frames} frames match ({share:.1f} %), in {len(self._runs)} run{'' if len(self._runs) == 1 else 's'}{end}"
 
 
 @dataclass(slots=True)

@@ -7,6 +7,8 @@
     decoder = Decoder(encoder.sequence_header)
     frames = decoder.send(packet)       # Packet -> list of Frame
 
+    people = Decoder(encoder.sequence_header, select=Selection(objects=("person",), background=False))
+
 Names load on first use, so `import ssvc_codec` costs neither torch nor numpy. Files, containers and sound
 belong to ffmpeg_bridge.
 """
@@ -17,6 +19,7 @@ from importlib import import_module, metadata
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ssvc_codec.bitstream import SceneObject
     from ssvc_codec.decoder import Decoder
     from ssvc_codec.encoder import Encoder
     from ssvc_codec.errors import (
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
     from ssvc_codec.flow import FlowField
     from ssvc_codec.frame import Color, Frame, VideoFormat
     from ssvc_codec.packet import Packet
+    from ssvc_codec.selection import Selection
 
     __version__: str
 
@@ -46,6 +50,8 @@ __all__ = [
     "MediaError",
     "ModelError",
     "Packet",
+    "SceneObject",
+    "Selection",
     "SsvcError",
     "TruncatedError",
     "VideoFormat",
@@ -59,6 +65,8 @@ _HOME_OF_NAME = {
     "FlowField": "flow",
     "Frame": "frame",
     "Packet": "packet",
+    "SceneObject": "bitstream",
+    "Selection": "selection",
     "VideoFormat": "frame",
 }
 
