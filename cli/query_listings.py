@@ -93,7 +93,8 @@ class MatchListing:
             yield f"{format_time(run.start_seconds)}  {format_time(run.end_seconds)}  {run.n_frames:>7}  {most or '-'}"
         share = 100 * self.n_found / max(n_frames, 1)
         end = "" if self._has_objects else "; there are no objects"
-        yield f"{self.n_found} of {n_frames} frames match ({share:.1f} %), in {len(self._runs)} run{'' if len(self._runs) == 1 else 's'}{end}"
+        in_runs = "in 1 run" if len(self._runs) == 1 else f"in {len(self._runs)} runs"
+        yield f"{self.n_found} of {n_frames} frames match ({share:.1f} %), {in_runs}{end}"
 
 
 @dataclass(slots=True)
