@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -10,9 +9,10 @@ from ssvc_codec.bitstream import SceneObject, SequenceHeader
 from ssvc_codec.editing.scene import Scene, SceneReader
 from ssvc_codec.errors import BitstreamError, LimitError, MediaError
 
-from .exit_codes import ExitCode, print_error
+from .exit_codes import ExitCode
 from .interrupt import StopRequest
 from .output import check_output
+from .packet_loop import report_losses, until_stopped
 from .progress import Progress
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def decode_headers(
         writer = ObjectWriter(target, kind=kind)
         job = _HeadJob(writer, progress, select, strict, is_trimmed=reader.is_trimmed)
         try:
-            for packet in _until_stopped(iter(reader), stop, job):
+            for packet in until_stopped(iter(reader), stop, job.end):
                 if packet.pts is not None:
                     reader.take_packets(packet.pts * packet.time_base)  # else sound piles up
                 if job.wants(packet, keyframes_only=keyframes_only, every=every):
@@ -72,20 +72,6 @@ def decode_headers(
     job.note_bytes()
     progress.finish()
     return stop.exit_code if stop.is_set else job.report(source)
-
-
-def _until_stopped(packets: Iterator[Packet], stop: StopRequest, job: _HeadJob) -> Iterator[Packet]:
-    """The packets, until the input ends or breaks, or the user stops it."""
-    while not stop.is_set:
-        try:
-            packet = next(packets, None)
-        except (MediaError, BitstreamError) as error:
-            if not stop.is_set:  # a signal also interrupts a read from a pipe
-                job.ending = error
-            return
-        if packet is None:
-            return
-        yield packet
 
 
 @dataclass
@@ -160,13 +146,18 @@ class _HeadJob:
         share = 100 * self.n_head_bytes / max(self.n_bytes, 1)
         self.progress.add_notes([f"heads are {self.n_head_bytes} of {self.n_bytes} bytes of video ({share:.2f} %)"])
 
+    def end(self, damage: MediaError | BitstreamError) -> None:
+        """The input breaks off here."""
+        self.ending = damage
+
     def report(self, source: str) -> ExitCode:
         """Lines about damage, and the exit code."""
-        if self.n_lost:
-            print_error(
-                f"{source}: {self.n_lost} of {self.n_lost + self.n_written} frames were damaged or refer to one that "
-                f"was, and are left out; the first: {self.first_error}"
-            )
-        if self.ending is not None:
-            print_error(f"{source}: the rest is lost after {self.n_written} frames, which were kept: {self.ending}")
-        return ExitCode.DAMAGED if self.n_lost or self.ending is not None else ExitCode.OK
+        return report_losses(
+            source,
+            what="frames",
+            n_lost=self.n_lost,
+            n_all=self.n_lost + self.n_written,
+            n_kept=self.n_written,
+            first_error=self.first_error,
+            ending=self.ending,
+        )

@@ -11,9 +11,10 @@ import typer
 
 from ssvc_codec.errors import BitstreamError, LimitError, MediaError
 
-from .exit_codes import ExitCode, print_error
+from .exit_codes import ExitCode
 from .interrupt import StopRequest
 from .output import check_output
+from .packet_loop import report_losses, until_stopped
 from .progress import Progress
 from .timecode import parse_time
 
@@ -125,17 +126,12 @@ class EditJob:
         return edited(self._readable(iter(reader)), self._try_edit)
 
     def _readable(self, packets: Iterator[Packet]) -> Iterator[Packet]:
-        while not self.stop.is_set:
-            try:
-                packet = next(packets, None)
-            except (MediaError, BitstreamError) as error:
-                if not self.stop.is_set:  # a signal also interrupts a read from a pipe
-                    self.ending = error
-                return
-            if packet is None:
-                return
+        for packet in until_stopped(packets, self.stop, self._end):
             self.n_packets += 1
             yield packet
+
+    def _end(self, damage: MediaError | BitstreamError) -> None:
+        self.ending = damage
 
     def _try_edit(self, packet: Packet) -> bytes | None:
         try:
@@ -147,14 +143,15 @@ class EditJob:
 
     def report(self, source: str) -> ExitCode:
         """Lines about damage, and the exit code."""
-        if self.n_lost:
-            print_error(
-                f"{source}: {self.n_lost} of {self.n_packets} packets were damaged or refer to one that was, "
-                f"and are left out; the first: {self.first_error}"
-            )
-        if self.ending is not None:
-            print_error(f"{source}: the rest is lost after {self.n_packets} packets, which were kept: {self.ending}")
-        return ExitCode.DAMAGED if self.n_lost or self.ending is not None else ExitCode.OK
+        return report_losses(
+            source,
+            what="packets",
+            n_lost=self.n_lost,
+            n_all=self.n_packets,
+            n_kept=self.n_packets,
+            first_error=self.first_error,
+            ending=self.ending,
+        )
 
 
 def copy_edited(

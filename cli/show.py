@@ -13,10 +13,11 @@ from ssvc_codec.bitstream import parse_packet
 from ssvc_codec.errors import BitstreamError, LimitError, MediaError
 
 from .drawing_sinks import DrawingSink, PictureSink, VideoSink
-from .exit_codes import ExitCode, print_error, with_exit_code
+from .exit_codes import ExitCode, with_exit_code
 from .interrupt import StopRequest
 from .options import Device, Frames, Overwrite, Quiet, Start, Threads, Verbose
 from .output import check_output
+from .packet_loop import report_losses, until_stopped
 from .painter import Painter
 from .progress import Progress
 from .selecting import Background, Exclude, Objects, make_selection
@@ -126,19 +127,14 @@ class _ShowJob:
 
     def packets(self) -> Iterator[tuple[int, Packet]]:
         """With the place of each frame among those wanted, from 0; below 0 those that lead up to them."""
-        packets, number = iter(self.reader), 0
-        while not self.stop.is_set:
-            try:
-                packet = next(packets, None)
-            except (MediaError, BitstreamError) as error:
-                if not self.stop.is_set:  # a signal also interrupts a read from a pipe
-                    self.ending = error
-                return
-            if packet is None:
-                return
+        number = 0
+        for packet in until_stopped(iter(self.reader), self.stop, self._end):
             leads_up = self.reader.is_trimmed and packet.pts is not None and packet.pts < 0
             yield -1 if leads_up else number, packet
             number += not leads_up
+
+    def _end(self, damage: MediaError | BitstreamError) -> None:
+        self.ending = damage
 
     def run(self, packets: Iterator[tuple[int, Packet]], *, only_one: bool) -> None:
         for number, packet in packets:
@@ -166,12 +162,12 @@ class _ShowJob:
         return f"frame {number}" + ("" if frame.pts_seconds is None else f"   {frame.pts_seconds:.3f} s")
 
     def report(self, source: str) -> ExitCode:
-        if self.n_lost:
-            total = self.n_lost + self.n_drawn
-            print_error(
-                f"{source}: {self.n_lost} of {total} frames were damaged or refer to one that was, and are left out; "
-                f"the first: {self.first_error}"
-            )
-        if self.ending is not None:
-            print_error(f"{source}: the rest is lost after {self.n_drawn} frames, which were kept: {self.ending}")
-        return ExitCode.DAMAGED if self.n_lost or self.ending is not None else ExitCode.OK
+        return report_losses(
+            source,
+            what="frames",
+            n_lost=self.n_lost,
+            n_all=self.n_lost + self.n_drawn,
+            n_kept=self.n_drawn,
+            first_error=self.first_error,
+            ending=self.ending,
+        )
