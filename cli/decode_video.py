@@ -11,6 +11,7 @@ from ssvc_codec.errors import BitstreamError, LimitError, MediaError
 
 from .exit_codes import ExitCode, print_error
 from .interrupt import StopRequest
+from .packet_loop import until_stopped
 from .progress import Progress
 
 if TYPE_CHECKING:
@@ -118,15 +119,7 @@ class DecodeJob:
 
     def run(self, packets: Iterator[Packet]) -> None:
         """Everything, frame by frame."""
-        while not self.stop.is_set and self.damage is None:
-            try:
-                packet = next(packets, None)
-            except (MediaError, BitstreamError) as error:
-                if not self.stop.is_set:  # a signal also interrupts a read from a pipe
-                    self.damage = error
-                break
-            if packet is None:
-                break
+        for packet in until_stopped(packets, self.stop, self._end):
             self._n_passed += not self._leads_up(packet)
             if not self.wanted.wants(packet):
                 continue
@@ -136,7 +129,12 @@ class DecodeJob:
                 self.damage = error
                 break
             self._write(frames)
+            if self.damage is not None:
+                break
         self._write(self.decoder.flush())
+
+    def _end(self, damage: MediaError | BitstreamError) -> None:
+        self.damage = damage
 
     def _leads_up(self, item: Packet | Frame | FlowFrame) -> bool:
         return self.is_trimmed and item.pts is not None and item.pts < 0
