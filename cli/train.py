@@ -71,6 +71,9 @@ def intra(
     crop: Annotated[int, typer.Option(min=64, help="Side of a crop in luma samples.")] = 128,
     learning_rate: Annotated[float, typer.Option(help="Peak learning rate of AdamW.")] = 1.5e-3,
     optimizer: Annotated[Literal["muon", "adamw"], typer.Option(help="What moves the matrices.")] = "adamw",
+    tune: Annotated[
+        Literal["psnr", "ms-ssim"], typer.Option(help="What distortion is; ms-ssim takes --crop 176 and more.")
+    ] = "psnr",
     seed: Annotated[int, typer.Option(help="Of every random number.")] = 1,
     threads: Threads = 0,
     device: Device = "auto",
@@ -94,6 +97,7 @@ def intra(
         crop=crop,
         learning_rate=learning_rate,
         optimizer=optimizer,
+        tune=tune,
         seed=seed,
     )
     return run_trainer(IntraTrainer(options), quiet=quiet)
@@ -125,6 +129,9 @@ def inter(
         float, typer.Option(min=0, max=1, help="Of the learning rate, for the intra networks in stage gop; 0: fixed.")
     ] = 0,
     mask_share: Annotated[float, typer.Option(min=0, max=1, help="Of the steps, with random groups.")] = 0.2,
+    tune: Annotated[
+        Literal["psnr", "ms-ssim"], typer.Option(help="What distortion is; ms-ssim takes --crop 176 and more.")
+    ] = "psnr",
     seed: Annotated[int, typer.Option(help="Of every random number.")] = 1,
     max_steps: Annotated[int, typer.Option(min=0, help="Stop after this many steps; 0: by time alone.")] = 0,
     threads: Threads = 0,
@@ -150,6 +157,7 @@ def inter(
         n_frames=frames,
         learning_rate=learning_rate,
         intra_share=intra_share,
+        tune=tune,
         seed=seed,
         mask_share=mask_share,
         max_steps=max_steps,

@@ -2,8 +2,9 @@
 
 Every stage of the backbone joins the outputs of all its layers in an aggregation node;
 the way back up joins stages iteratively, from the coarsest to stride 4 (Yu 2018, deep
-layer aggregation). The backbone's convolutions are those of HGNetV2 "femto", so that it
-can start from published weights; all that follows is our own.
+layer aggregation). Backbone and neck are those of DEIMv2 "femto", so that they can start
+from published weights; the way up to stride 4 and the heads are our own. What something
+is shows at strides 16 and 32, where it is at stride 4: the heatmap is the sum of both.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from .parser_neck import ParserNeck
 
 __all__ = ["STRIDE", "ConvUnit", "ExportedParser", "ParserConfig", "ParserNet", "ParserOutput", "Peaks", "find_peaks"]
 
@@ -30,7 +33,7 @@ class ParserConfig:
     """Sizes of the parser."""
 
     n_classes: int = 80
-    context_width: int = 128  # channels at strides 32 and 16
+    context_width: int = 96  # channels at strides 32 and 16
     middle_width: int = 64  # at stride 8
     fine_width: int = 48  # at stride 4
     head_width: int = 64
@@ -153,6 +156,11 @@ class UpNode(nn.Module):
         return self.node(F.relu(up + self.fine(fine)))
 
 
+def _doubled(x: Tensor, times: int) -> Tensor:
+    """(N, C, H, W) to twice the size, again and again."""
+    return F.interpolate(x, scale_factor=2.0**times, mode="bilinear", align_corners=False)
+
+
 class ParserNet(nn.Module):
     """A picture to centre heatmap, size and offset at stride 4."""
 
@@ -164,32 +172,34 @@ class ParserNet(nn.Module):
         self.stage4 = AggregatedStage(16, 16, 64, n_node=32, down=False, light=False, norm=norm)
         self.stage8 = AggregatedStage(64, 32, 256, n_node=128, down=True, light=False, norm=norm)
         self.stage16 = AggregatedStage(256, 64, 512, n_node=256, down=True, light=True, norm=norm)
-        self.narrow = ConvUnit(512, wide, 1)
-        self.stage32 = AggregatedStage(wide, wide // 2, wide, n_node=wide, down=True, light=True, norm=True)
+        self.neck = ParserNeck(512, wide)
+        self.classes16 = nn.Conv2d(wide, c.n_classes, 1)
+        self.classes32 = nn.Conv2d(wide, c.n_classes, 1)
         self.up16 = UpNode(wide, wide, wide, light=True)
         self.up8 = UpNode(wide, 256, c.middle_width, light=False)
         self.up4 = UpNode(c.middle_width, 64, c.fine_width, light=False)
         self.head = ConvUnit(c.fine_width, c.head_width, 3)
         self.heatmap = nn.Conv2d(c.head_width, c.n_classes, 1)
         self.box = nn.Conv2d(c.head_width, 4, 1)
-        for layer in (self.heatmap, self.box):
+        for layer in (self.heatmap, self.box, self.classes16, self.classes32):
             nn.init.normal_(layer.weight, std=0.01)
             nn.init.zeros_(layer.bias)  # pyright: ignore[reportArgumentType]
         nn.init.constant_(self.heatmap.bias, START_BIAS)  # pyright: ignore[reportArgumentType]
 
     def backbone(self) -> list[nn.Module]:
         """The part that can start from published weights."""
-        return [self.stem, self.stage4, self.stage8, self.stage16]
+        return [self.stem, self.stage4, self.stage8, self.stage16, self.neck, self.classes16, self.classes32]
 
     def forward(self, picture: Tensor) -> ParserOutput:
         """picture: (N, 3, H, W) RGB in 0..1, H and W multiples of 32."""
         x4 = self.stage4(self.stem(picture))
         x8 = self.stage8(x4)
-        x16 = self.narrow(self.stage16(x8))
-        y = self.up16(self.stage32(x16), x16)
+        context = self.neck(self.stage16(x8))
+        y = self.up16(context.coarse, context.fine)
         y = self.head(self.up4(self.up8(y, x8), x4))
         box = self.box(y)
-        return ParserOutput(self.heatmap(y), box[:, :2], box[:, 2:])
+        classes = self.classes16(context.fine) + _doubled(self.classes32(context.coarse), 1)
+        return ParserOutput(self.heatmap(y) + _doubled(classes, 2), box[:, :2], box[:, 2:])
 
     def folded(self) -> ParserNet:
         """A copy for inference, its batch norms in its convolutions."""

@@ -25,8 +25,9 @@ from ..nets.intra import IntraNet, IntraOutput, Masks, to_half
 from ..nets.motion import upsample_flow, warp
 from ..weights import Model, load_model
 from .clips import ClipSampler, known_motion
+from .distortion import Tune, distortion
 from .export import export_model, import_inter, import_intra
-from .inter_loss import Z_PRICE, FrameLoss, frame_loss, picture_error
+from .inter_loss import Z_PRICE, FrameLoss, frame_loss
 from .inter_validation import validate_clips
 from .rate import coded_bits, lambda_of
 from .sampling import random_inter_masks
@@ -63,6 +64,7 @@ class InterTrainOptions:
     n_frames: int = 0  # P frames in a row; 0: 1 (motion), 4 (joint), 3 (gop)
     learning_rate: float = 1e-3
     intra_share: float = 0.0  # of the learning rate, for the intra networks in stage gop; 0: fixed
+    tune: Tune = "psnr"  # what distortion is; "ms-ssim" takes crops of MIN_CROP and more
     seed: int = 1
     mask_share: float = 0.2  # of the steps, with random groups in every sample
     report_seconds: float = 30.0
@@ -249,7 +251,7 @@ class InterTrainer:
             out, self._state = self.inter(
                 x, q, self._state, self._masks(), freeze_estimation=frozen, motion_only=motion_only
             )
-        loss = frame_loss(x, out, q)
+        loss = frame_loss(x, out, q, tune=self.options.tune)
         return loss.total, loss.values()
 
     def _gop_step(self) -> tuple[Tensor, dict[str, float]]:
@@ -264,7 +266,7 @@ class InterTrainer:
             q = self._intra_q(self._q)
             with torch.autocast(self.device, dtype=torch.bfloat16):
                 out = self.intra(x, q, Masks())
-            total = total + _intra_loss(x, out, q)
+            total = total + _intra_loss(x, out, q, o.tune)
             x_hat = out.x_hat.float()
         else:
             x_hat = self._intra_picture(x, self._q)
@@ -274,7 +276,7 @@ class InterTrainer:
             q = self._frame_q()
             with torch.autocast(self.device, dtype=torch.bfloat16):
                 output, state = self.inter(x, q, state, masks, freeze_estimation=True, detach=False)
-            losses.append(frame_loss(x, output, q, predictions=False))
+            losses.append(frame_loss(x, output, q, predictions=False, tune=o.tune))
             total = total + losses[-1].total
         return total / len(frames), losses[-1].values()
 
@@ -310,7 +312,7 @@ class InterTrainer:
         about["started"] = sorted(self.started)
         export_model(self.intra, self.inter, self.options.out / "model", name=self.options.name, about=about)
         row = {"step": float(self.run.step), "minutes": self.run.seconds / 60}
-        row |= validate_clips(self.intra, self.inter, self.validation, device=self.device)
+        row |= validate_clips(self.intra, self.inter, self.validation, device=self.device, tune=self.options.tune)
         self.nets.load_state_dict(backup, strict=False)
         return row
 
@@ -370,14 +372,14 @@ def _start(codec: nn.Module, blocks: list[Tensor]) -> None:
     codec.latents.start_gains(deviation)  # type: ignore[union-attr,operator]
 
 
-def _intra_loss(x: Tensor, out: IntraOutput, q: Tensor) -> Tensor:
+def _intra_loss(x: Tensor, out: IntraOutput, q: Tensor, tune: Tune) -> Tensor:
     pixels = x.shape[2] * x.shape[3] * 64
     y = coded_bits(out.y_residual.float(), out.y_scale).sum((1, 2, 3)) / pixels
     z = coded_bits(out.z_residual.float(), out.z_scale).sum((1, 2, 3)) / pixels
     lmbda = lambda_of(q)
     price = Z_PRICE[0] * (Z_PRICE[1] / Z_PRICE[0]) ** (q / 63)
     weight = (lmbda / 0.015) ** -0.4
-    return (weight * (y + price * z + lmbda * picture_error(to_half(x), out.x_hat))).mean()
+    return (weight * (y + price * z + lmbda * distortion(to_half(x), out.x_hat, tune))).mean()
 
 
 def train_inter(options: InterTrainOptions, progress_line: Callable[[str], None] = print) -> InterTrainer:

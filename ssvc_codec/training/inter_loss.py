@@ -10,9 +10,10 @@ from torch import Tensor
 from ..nets.inter import InterOutput
 from ..nets.intra import to_half
 from ..nets.latents import LatentOutput
-from .rate import PLANE_WEIGHTS, coded_bits, lambda_of
+from .distortion import Tune, distortion, picture_error
+from .rate import coded_bits, lambda_of
 
-__all__ = ["FrameLoss", "frame_loss", "picture_error"]
+__all__ = ["FrameLoss", "bits_of", "frame_loss"]
 
 Z_PRICE = (2.0, 1.2)  # of a bit of z at q 0 and 63
 WARP_SHARE = 0.08  # of the distortion's weight, for the warp alone
@@ -35,14 +36,6 @@ class FrameLoss(NamedTuple):
         return {name: float(getattr(self, name).detach().mean()) for name in self._fields[1:]}
 
 
-def picture_error(x: Tensor, x_hat: Tensor) -> Tensor:
-    """(N,) weighted squared error of the planes, in squared 8-bit code values; both (N, 6, H/2, W/2)."""
-    error = ((x - x_hat) * 255).square()
-    planes = (error[:, :4], error[:, 4:5], error[:, 5:])
-    parts = [weight * p.mean((1, 2, 3)) for weight, p in zip(PLANE_WEIGHTS, planes, strict=True)]
-    return parts[0] + parts[1] + parts[2]
-
-
 def bits_of(out: LatentOutput) -> tuple[Tensor, Tensor]:
     """(N,) bits of y and of z."""
     y = coded_bits(out.y_residual.float(), out.y_scale).sum((1, 2, 3))
@@ -50,7 +43,7 @@ def bits_of(out: LatentOutput) -> tuple[Tensor, Tensor]:
     return y, z
 
 
-def frame_loss(x: Tensor, out: InterOutput, q: Tensor, *, predictions: bool = True) -> FrameLoss:
+def frame_loss(x: Tensor, out: InterOutput, q: Tensor, *, predictions: bool = True, tune: Tune = "psnr") -> FrameLoss:
     """w (R + lambda D), mean over the batch. x: (N, 96, H/8, W/8); q: (N,).
 
     predictions: warp and prediction count too, to teach what makes them. Where gradients reach the frames
@@ -73,8 +66,10 @@ def frame_loss(x: Tensor, out: InterOutput, q: Tensor, *, predictions: bool = Tr
         cost = motion_y + price * motion_z + lmbda.clamp_max(0.05) * (0.5 * warped + 0.5 * predicted) + 0.003 * near
     else:
         rate = motion_y + residual_y + price * (motion_z + residual_z)
-        distortion = mse + WARP_SHARE * warped + PREDICTION_SHARE * predicted if predictions else mse
-        cost = rate + lmbda * distortion
+        difference = distortion(target, out.x_hat, tune)
+        if predictions:
+            difference = difference + WARP_SHARE * warped + PREDICTION_SHARE * predicted
+        cost = rate + lmbda * difference
     total = (weight * cost).mean()
     rates = (motion_y + motion_z, residual_y + residual_z, motion_z + residual_z)
     return FrameLoss(total, *rates, mse, predicted, warped)

