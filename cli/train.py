@@ -10,6 +10,7 @@ import typer
 from .exit_codes import ExitCode, with_exit_code
 from .options import Device, Quiet, Threads, Verbose
 from .run_trainer import run_trainer
+from .train_auto import auto
 from .train_parser import export_parser, label, parser
 
 __all__ = ["train_app"]
@@ -165,6 +166,7 @@ def inter(
     return run_trainer(InterTrainer(options), quiet=quiet)
 
 
+train_app.command()(auto)
 train_app.command()(label)
 train_app.command()(parser)
 train_app.command("export-parser")(export_parser)

@@ -211,6 +211,8 @@ class IntraTrainer:
         about: dict[str, object] = {"steps": self.run.step, "minutes": round(self.run.seconds / 60, 1)}
         export_intra(net, folder, name=self.options.name, about=about)
         row = {"step": float(self.run.step), "minutes": self.run.seconds / 60}
+        if not self.validation:  # clips alone
+            return row
         return row | code_stills(
             folder, self.validation[:VALIDATION_STILLS], q_indexes=VALIDATION_Q, tune=self.options.tune
         )
