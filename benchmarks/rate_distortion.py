@@ -1,90 +1,55 @@
-"""Rate and distortion of ssvc beside other codecs, on the same samples in one run.
+"""Rate and distortion of ssvc beside other codecs on the evaluation clips, with peak memory.
 
     python benchmarks/rate_distortion.py --data ../shared/data/eval --out results --cache ~/.cache/ssvc-anchors
     python benchmarks/rate_distortion.py --data ../shared/data/eval --out results --cache ~/.cache/ssvc-anchors \
         --keyint 12 --frames 24 --codecs ssvc,ssvc-intra,x264,x265,svtav1
 
 Writes rate_distortion.tsv (one row per clip, codec and quality point), bd_rate.tsv, bd_rate.md and a plot per clip.
-Results of anchors are kept in --cache, by content of the clip, codec, options and ffmpeg version.
+Results of anchors are kept in --cache, by content of the clip, codec, options and versions. Codecs, measures and
+tables are those of `ssvc bench`, which takes any clip and also keeps results of ssvc.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
-import json
-import math
 import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
-import PIL
-from anchors import (
-    ANCHOR_NAMES,
-    ANCHORS,
-    Coded,
-    code_with_anchor,
-    decode_samples,
-    ffmpeg_version,
-    packet_sizes,
-    points_of,
-)
-from clips import clip_digest, find_clips, load_clip
-from results import Row, compare, load_row, plot_clip, save_row, write_comparisons, write_rows
+from clips import find_clips, load_clip
 from ssvc_runner import add_options, run_decoder, run_encoder, run_options
 
-from ssvc_codec.evaluation.clip import Clip, read_y4m, write_y4m
-from ssvc_codec.evaluation.ms_ssim import MIN_SIDE, ms_ssim
-from ssvc_codec.evaluation.psnr import frame_psnr, mean_psnr
+from ffmpeg_bridge.bench.clips import clip_digest
+from ffmpeg_bridge.bench.codec import Coded, Settings, decode_with_ffmpeg, write_source
+from ffmpeg_bridge.bench.comparisons import Pair, compare, write_comparisons
+from ffmpeg_bridge.bench.plots import plot_clip
+from ffmpeg_bridge.bench.programs import packet_sizes
+from ffmpeg_bridge.bench.registry import CODEC_NAMES, OWN_NAMES, anchor_codec
+from ffmpeg_bridge.bench.report import render_bd_rates
+from ffmpeg_bridge.bench.results import Row, RowCache, measure, write_rows
+from ssvc_codec.evaluation.clip import Clip, read_y4m
 
 DEFAULT_CRFS = "0,9,18,27,36,45,54,63"
 OWN_INTRA = "ssvc-intra"
-OWN_CODECS = ("ssvc", OWN_INTRA)  # the second: every frame an I frame, whatever --keyint says
 MIB = 1 << 20
+FROM_JPEG = ("blackswan", "car-roundabout", "dog", "soapbox")
+"""Clips whose source is JPEG: its block grid favours JPEG at high quality, so there is a mean without them."""
 
 
-def measure(clip: Clip, coded: Coded, *, codec: str, point: float, peaks_mib: tuple[float, float] | None = None) -> Row:
-    """The row of one coded clip. Raises ValueError when frames are missing."""
-    pairs = list(zip(clip.frames, coded.frames, strict=True))
-    psnr = mean_psnr(frame_psnr(a, b) for a, b in pairs)
-    is_large = min(clip.format.width, clip.format.height) >= MIN_SIDE
-    similarity = sum(ms_ssim(a.y, b.y) for a, b in pairs) / len(pairs) if is_large else math.nan
-    encode_peak, decode_peak = peaks_mib or (math.nan, math.nan)
-    return Row(
-        clip=clip.name,
-        codec=codec,
-        point=point,
-        n_frames=len(pairs),
-        width=clip.format.width,
-        height=clip.format.height,
-        n_bytes=coded.n_bytes,
-        bpp=8 * coded.n_bytes / clip.n_pixels,
-        psnr_y=psnr.y,
-        psnr_u=psnr.u,
-        psnr_v=psnr.v,
-        psnr_611=psnr.yuv611,
-        ms_ssim=similarity,
-        encode_seconds=coded.encode_seconds,
-        decode_seconds=coded.decode_seconds,
-        encode_peak_rss_mib=encode_peak,
-        decode_peak_rss_mib=decode_peak,
-    )
-
-
-def anchor_row(clip: Clip, codec: str, point: float, args: argparse.Namespace) -> Row:
+def anchor_row(clip: Clip, name: str, point: float, args: argparse.Namespace) -> Row:
     """The row of an anchor, from the cache if it is there."""
-    options = ANCHORS[codec].arguments(point, args.keyint) if codec in ANCHORS else ["progressive", PIL.__version__]
-    key = json.dumps([clip_digest(clip), clip.name, codec, options, point, args.threads, ffmpeg_version()])
-    path = args.cache / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.json" if args.cache else None
-    row = load_row(path) if path else None
+    codec = anchor_codec(name, Settings(keyint=args.keyint, threads=args.threads))
+    cache = RowCache(args.cache)
+    identity = [clip_digest(clip), *codec.identity(point)]
+    row = cache.find(identity, clip=clip.name, codec=name, point=point)
     if row is None:
         with tempfile.TemporaryDirectory() as folder:
-            coded = code_with_anchor(clip, codec, point, keyint=args.keyint, threads=args.threads, folder=Path(folder))
-        row = measure(clip, coded, codec=codec, point=point)
-        if path:
-            save_row(path, row)
+            coded = codec.code(clip, point, folder=Path(folder))
+        row = measure(clip, coded, codec=name, point=point)
+        cache.keep(identity, row)
     return row
 
 
@@ -95,14 +60,16 @@ def ssvc_row(clip: Clip, codec: str, crf: float, args: argparse.Namespace) -> Ro
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         source, packets, decoded = folder / "source.y4m", folder / "coded.packets", folder / "decoded.y4m"
-        with source.open("wb") as file:
-            write_y4m(clip, file)
+        write_source(clip, source)
         encoding = run_encoder(source, packets, crf=crf, keyint=keyint, options=options)
         decoding = run_decoder(packets, decoded, options=options)
         frames = read_y4m(decoded).frames
     coded = Coded(encoding.n_bytes, encoding.coding_seconds, decoding.coding_seconds, frames)
-    peaks = (encoding.peak_rss_bytes / MIB, decoding.peak_rss_bytes / MIB)
-    return measure(clip, coded, codec=codec, point=crf, peaks_mib=peaks)
+    return replace(
+        measure(clip, coded, codec=codec, point=crf),
+        encode_peak_rss_mib=encoding.peak_rss_bytes / MIB,
+        decode_peak_rss_mib=decoding.peak_rss_bytes / MIB,
+    )
 
 
 def ssvc_cli_row(clip: Clip, codec: str, crf: float, args: argparse.Namespace) -> Row:
@@ -111,27 +78,17 @@ def ssvc_cli_row(clip: Clip, codec: str, crf: float, args: argparse.Namespace) -
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         source, coded_path, decoded = folder / "source.y4m", folder / "coded.ssv", folder / "decoded.mkv"
-        with source.open("wb") as file:
-            write_y4m(clip, file)
+        write_source(clip, source)
         common = ["-q", "--threads", str(args.threads), "--device", args.device]
+        encode = ["ssvc", "encode", str(source), str(coded_path), "--crf", f"{crf:g}", "--keyint", str(keyint)]
+        encode += ["--no-scenecut", "--detector", "none", "--model", args.model, "--preset", args.preset]
         start = time.perf_counter()
-        encode = [
-            "ssvc",
-            "encode",
-            str(source),
-            str(coded_path),
-            "--crf",
-            f"{crf:g}",
-            "--keyint",
-            str(keyint),
-            "--no-scenecut",
-        ]
-        subprocess.run([*encode, "--model", args.model, "--preset", args.preset, *common], check=True)
+        subprocess.run([*encode, *common], check=True)
         encode_seconds = time.perf_counter() - start
         start = time.perf_counter()
         subprocess.run(["ssvc", "decode", str(coded_path), str(decoded), "--vcodec", "ffv1", *common], check=True)
         decode_seconds = time.perf_counter() - start
-        frames = decode_samples(decoded, clip, pixel_format="yuv420p")
+        frames = decode_with_ffmpeg(decoded, clip, pixel_format="yuv420p")
         n_bytes = sum(packet_sizes(coded_path))
     return measure(clip, Coded(n_bytes, encode_seconds, decode_seconds, frames), codec=codec, point=crf)
 
@@ -140,9 +97,10 @@ def run_clip(clip: Clip, args: argparse.Namespace) -> list[Row]:
     """All codecs and points of one clip, with a line of progress for each."""
     rows = []
     for codec in args.codecs.split(","):
-        points = [float(p) for p in args.points.split(",")] if codec in OWN_CODECS else points_of(codec)
+        is_own = codec in OWN_NAMES
+        points = [float(p) for p in args.points.split(",")] if is_own else anchor_codec(codec, Settings()).points
         for point in points:
-            if codec in OWN_CODECS:
+            if is_own:
                 row = (ssvc_cli_row if args.cli else ssvc_row)(clip, codec, point, args)
             else:
                 row = anchor_row(clip, codec, point, args)
@@ -153,6 +111,18 @@ def run_clip(clip: Clip, args: argparse.Namespace) -> list[Row]:
             )
             rows.append(row)
     return rows
+
+
+def write_tables(rows: list[Row], args: argparse.Namespace) -> str:
+    """All tables; gives the Markdown of the BD-rates."""
+    write_rows(args.out / "rate_distortion.tsv", rows)
+    pairs = [Pair(args.test, codec) for codec in args.codecs.split(",") if codec != args.test]
+    others = [row.clip for row in rows if row.clip not in FROM_JPEG]
+    comparisons = compare(rows, pairs, subsets={"mean without JPEG sources": others})
+    write_comparisons(args.out / "bd_rate.tsv", comparisons)
+    markdown = render_bd_rates(comparisons)
+    (args.out / "bd_rate.md").write_text(markdown)
+    return markdown
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -166,9 +136,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--clips", default="all", help="names or files, separated by commas")
     parser.add_argument("--frames", type=int, default=8, help="first frames of each clip")
     parser.add_argument("--points", default=DEFAULT_CRFS, help="crf values of ssvc")
-    parser.add_argument(
-        "--codecs", default="ssvc,x264,x265,libjpeg,mjpeg", help=f"of {', '.join((*OWN_CODECS, *ANCHOR_NAMES))}"
-    )
+    parser.add_argument("--codecs", default="ssvc,x264,x265,libjpeg,mjpeg", help=f"of {', '.join(CODEC_NAMES)}")
     parser.add_argument("--test", default="ssvc", help="codec whose BD-rate is computed against the others")
     parser.add_argument("--keyint", type=int, default=1, help="1: all intra; above: low delay with this GoP")
     add_options(parser)
@@ -176,7 +144,7 @@ def parse_arguments() -> argparse.Namespace:
         "--cli", action="store_true", help="use the ssvc program and files, not the Python API (--model: a name)"
     )
     args = parser.parse_args()
-    unknown = set(args.codecs.split(",")) - {*OWN_CODECS, *ANCHOR_NAMES}
+    unknown = set(args.codecs.split(",")) - set(CODEC_NAMES)
     if unknown:
         parser.error(f"unknown codec {', '.join(sorted(unknown))}")
     return args
@@ -190,9 +158,8 @@ def main() -> int:
     markdown = ""
     for name, path in find_clips(args.data, args.clips).items():
         rows += run_clip(load_clip(name, path, n_frames=args.frames), args)
-        write_rows(args.out / "rate_distortion.tsv", rows)
         plot_clip(args.out / f"{name}.png", rows, clip=name)
-        markdown = write_comparisons(args.out, compare(rows, test=args.test), test=args.test)
+        markdown = write_tables(rows, args)
     print(markdown, end="")
     return 0
 
