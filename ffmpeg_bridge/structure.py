@@ -95,20 +95,21 @@ def scan_file(file: _Seekable) -> StructureScan:
 
 _SMALL_CHILDREN = {0xE7, 0xAB, 0xA7, 0xBF}  # numbers: at most 8 bytes
 _BLOCK_GROUP, _SIMPLE_BLOCK, _TRACK_NUMBER = 0xA0, 0xA3, 0xD7
-_LACING_OR_INVISIBLE = 0x0E
+_LACING, _INVISIBLE = 0x06, 0x08
+_VIDEO = 1
 
 
 def has_damaged_cluster(file: _Seekable) -> bool:
     """True if a cluster holds what no muxer writes: libavformat passes over it without a word.
 
-    Elements must be of known kinds and fill their cluster, simple blocks must be
-    of a known track, visible and without lacing. Leaves the position of the file as it was.
+    Elements must be of known kinds and fill their cluster, simple blocks must be of a known track and
+    visible, those of video without lacing. Leaves the position of the file as it was.
     """
     place = file.tell()
     size = file.seek(0, 2)
     position = file.seek(0)
     damaged = False
-    tracks: set[int] = set()
+    tracks: dict[int, int] = {}
     while position < size and not damaged:
         try:
             header = ebml.read_element_header(file.read(16), 0)
@@ -122,33 +123,30 @@ def has_damaged_cluster(file: _Seekable) -> bool:
             damaged = not _is_sound(file.read(n_bytes), tracks)
         elif element == ebml.TRACKS:
             file.seek(position + start)
-            tracks = _track_numbers(file.read(n_bytes))
+            tracks = _track_types(file.read(n_bytes))
         position = file.seek(position + start + (0 if element == ebml.SEGMENT else n_bytes))
     file.seek(place)
     return damaged
 
 
-def _track_numbers(payload: bytes) -> set[int]:
-    entries = [
-        payload[start:end] for element, _, start, end in ebml.iter_elements(payload) if element == ebml.TRACK_ENTRY
-    ]
-    numbers = [
-        int.from_bytes(entry[start:end])
-        for entry in entries
-        for element, _, start, end in ebml.iter_elements(entry)
-        if element == _TRACK_NUMBER
-    ]
-    return {number for number in numbers if number < 127}  # one byte in a block
+def _track_types(payload: bytes) -> dict[int, int]:
+    """TrackType by TrackNumber, of the tracks whose number takes one byte in a block."""
+    types: dict[int, int] = {}
+    for element, _, start, end in ebml.iter_elements(payload):
+        if element == ebml.TRACK_ENTRY:
+            children = {key: payload[first:last] for key, _, first, last in ebml.iter_elements(payload, start, end)}
+            number, kind = (int.from_bytes(children.get(key, b"")) for key in (_TRACK_NUMBER, ebml.TRACK_TYPE))
+            types[number] = kind
+    return {number: kind for number, kind in types.items() if 0 < number < 127}
 
 
-def _is_sound(cluster: bytes, tracks: set[int]) -> bool:
+def _is_sound(cluster: bytes, tracks: dict[int, int]) -> bool:
     end = 0
     try:
         for element, _, start, stop in ebml.iter_elements(cluster):
             end = stop
             if element == _SIMPLE_BLOCK:
-                known = not tracks or (cluster[start] & 0x7F) in tracks
-                if stop - start < 4 or not known or cluster[start + 3] & _LACING_OR_INVISIBLE:
+                if stop - start < 4 or not _is_possible(cluster[start] & 0x7F, cluster[start + 3], tracks):
                     return False
             elif element in _SMALL_CHILDREN:
                 if stop - start > 8:
@@ -158,3 +156,10 @@ def _is_sound(cluster: bytes, tracks: set[int]) -> bool:
     except ValueError:
         return False
     return end == len(cluster)
+
+
+def _is_possible(track: int, flags: int, tracks: dict[int, int]) -> bool:
+    """Whether a simple block can have such a track number and such flags."""
+    if flags & _INVISIBLE or (tracks and track not in tracks):
+        return False
+    return not flags & _LACING or tracks.get(track, _VIDEO) != _VIDEO

@@ -74,6 +74,14 @@ def test_mkvmerge_keeps_packets_and_finds_no_fault(run: Call, write_ssv: Call, t
     assert _data(tmp_path / "b.mkv") == [packet.data for packet in packets]
 
 
+def test_a_finer_clock_of_another_muxer_changes_no_time(run: Call, write_ssv: Call, tmp_path: Path) -> None:
+    packets = write_ssv(tmp_path / "a.ssv", n_frames=30, keyint=5)
+    run("mkvmerge", "--timestamp-scale", "100000", "-o", tmp_path / "b.mkv", tmp_path / "a.ssv")
+    with open_ssv(tmp_path / "b.mkv") as reader:
+        times = [packet.pts * packet.time_base for packet in reader]
+    assert times == [packet.pts * packet.time_base for packet in packets]
+
+
 def test_codec_private_survives_remuxing(run: Call, write_ssv: Call, tmp_path: Path) -> None:
     write_ssv(tmp_path / "a.ssv")
     run("ffmpeg", "-i", tmp_path / "a.ssv", "-c", "copy", tmp_path / "b.mkv")
