@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -17,9 +17,6 @@ from .options import Device, Frames, Overwrite, Quiet, Start, Threads, Verbose
 from .output import check_output
 from .progress import Progress
 from .selecting import Background, BackgroundOnly, Every, Exclude, KeyframesOnly, Objects, make_selection
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["decode", "parse_codec_options"]
 
@@ -36,11 +33,22 @@ def parse_codec_options(items: list[str]) -> dict[str, str]:
 
 
 def check_modes(
-    target: str | None, *, flow_only: bool, header_only: bool, annotations: str | None, crops: str | None
+    target: str | None,
+    *,
+    flow_only: bool,
+    header_only: bool,
+    annotations: str | None,
+    crops: str | None,
+    format: str | None,
+    acodec: str | None,
 ) -> None:
     """Refuses outputs that exclude one another. Raises typer.BadParameter."""
     if flow_only + header_only + (crops is not None) > 1:
         raise typer.BadParameter("--flow-only, --header-only and --crops exclude one another")
+    if flow_only or header_only or crops is not None:
+        for is_given, name in ((format is not None, "--format"), (acodec is not None, "--acodec")):
+            if is_given:
+                raise typer.BadParameter("it is for decoded pictures", param_hint=name)
     if annotations is not None and not header_only:
         raise typer.BadParameter("it goes with --header-only", param_hint="--annotations")
     if crops is not None and target is not None:
@@ -79,11 +87,24 @@ def decode(
     crops_padding: Annotated[
         float, typer.Option(min=0, metavar="SHARE", help="Added to a crop on each side, as a share of the box.")
     ] = 0.0,
+    format: Annotated[
+        str | None,
+        typer.Option(
+            "-f",
+            "--format",
+            metavar="NAME",
+            help="Container, instead of what OUT says: mkv, nut, y4m, rawvideo, mp4, ... as ffmpeg names them.",
+        ),
+    ] = None,
     frames: Frames = None,
     start: Start = None,
     vcodec: Annotated[str | None, typer.Option(metavar="NAME", help="ffmpeg's name of the video encoder.")] = None,
     vcodec_opts: Annotated[
         list[str] | None, typer.Option(metavar="K=V", help="Options for it: repeat, or separate by commas.")
+    ] = None,
+    acodec: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Encoder of sound; default: copied if OUT can hold it, else converted."),
     ] = None,
     model: Annotated[
         str | None, typer.Option(metavar="FOLDER", help="Weights that are not installed; the file names its own.")
@@ -108,7 +129,8 @@ def decode(
 ) -> int:
     """Decode an .ssv file into a video.
 
-    Sound, subtitles, chapters and the like are copied. A damaged frame shows the frame
+    Sound, subtitles, chapters and the like are copied. OUT - is stdout: Matroska with raw frames (FFV1 for 10 bit),
+    live, for `ffmpeg -i -`. A damaged frame shows the frame
     before it (mid grey where there is none), is counted, and makes the exit code 3.
 
     With --objects, --exclude, --no-background or --background-only, only what is asked for is read and
@@ -119,7 +141,15 @@ def decode(
     codec_options = parse_codec_options(vcodec_opts or [])
     if not flow_only and (flow_scale or flow_max):
         raise typer.BadParameter("it goes with --flow-only", param_hint="--flow-scale" if flow_scale else "--flow-max")
-    check_modes(target, flow_only=flow_only, header_only=header_only, annotations=annotations, crops=crops)
+    check_modes(
+        target,
+        flow_only=flow_only,
+        header_only=header_only,
+        annotations=annotations,
+        crops=crops,
+        format=format,
+        acodec=acodec,
+    )
     select = make_selection(objects, exclude, background, background_only=background_only)
     if header_only:
         from .decode_headers import decode_headers
@@ -166,7 +196,9 @@ def decode(
             if cutter is not None:
                 sink = CropSink(cutter, reader, decoder, select=select)
             else:
-                sink = LazyVideoSink(target or "-", reader, vcodec, codec_options)
+                sink = LazyVideoSink(
+                    target or "-", reader, vcodec=vcodec, vcodec_options=codec_options, acodec=acodec, container=format
+                )
         wanted = GopFilter(keyframes_only, every)
         job = DecodeJob(decoder, sink, progress, stop, wanted, is_trimmed=reader.is_trimmed)
         try:

@@ -59,11 +59,20 @@ class _Sink(Protocol):
 class LazyVideoSink:
     """A VideoWriter that opens with the first frame: only then the format is certain."""
 
-    def __init__(self, target: str, source: SsvReader, vcodec: str | None, vcodec_options: dict[str, str]) -> None:
+    def __init__(
+        self,
+        target: str,
+        source: SsvReader,
+        *,
+        vcodec: str | None,
+        vcodec_options: dict[str, str],
+        acodec: str | None = None,
+        container: str | None = None,
+    ) -> None:
         self._target = target
         self._source = source
-        self._vcodec = vcodec
-        self._vcodec_options = vcodec_options
+        self._how: dict[str, Any] = {"vcodec": vcodec, "vcodec_options": vcodec_options}
+        self._how |= {"acodec": acodec, "container": container}
         self._writer: VideoWriter | None = None
 
     @property
@@ -98,8 +107,7 @@ class LazyVideoSink:
             time_base=time_base,
             average_rate=self._source.average_rate,
             source=self._source,
-            vcodec=self._vcodec,
-            vcodec_options=self._vcodec_options,
+            **self._how,
         )
 
 

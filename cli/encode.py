@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -12,11 +13,24 @@ from ssvc_codec.errors import BitstreamError, MediaError
 
 from .encode_objects import ObjectOptions, parse_object_quality
 from .exit_codes import ExitCode, print_error, with_exit_code
+from .frame_statistics import FrameLog, check_statistics_file
 from .interrupt import StopRequest
 from .keyint import ForcedKeyFrames, check_min_keyint, parse_key_times, parse_keyint
 from .options import Device, Frames, Overwrite, Quiet, Start, Threads, Verbose
 from .output import check_output
 from .progress import Progress
+from .rate_options import (
+    Bitrate,
+    Bufsize,
+    Crf,
+    Maxrate,
+    RateOptions,
+    TargetMsSsim,
+    TargetPsnr,
+    TargetSize,
+    TwoPass,
+)
+from .raw_input import InputFormat, PixelFormat, Rate, RawInput, Size
 
 if TYPE_CHECKING:
     from ffmpeg_bridge.writer import SsvWriter
@@ -32,7 +46,18 @@ def encode(
     source: Annotated[str, typer.Argument(metavar="IN", help="A video; - reads stdin.")],
     target: Annotated[str, typer.Argument(metavar="OUT", help="The .ssv file; - writes a live stream to stdout.")],
     *,
-    crf: Annotated[float, typer.Option(min=0, max=63, help="Quality: 0 is best, 63 smallest.")] = 28,
+    crf: Crf = None,
+    bitrate: Bitrate = None,
+    maxrate: Maxrate = None,
+    bufsize: Bufsize = None,
+    two_pass: TwoPass = False,
+    target_size: TargetSize = None,
+    target_psnr: TargetPsnr = None,
+    target_msssim: TargetMsSsim = None,
+    stats: Annotated[
+        Path | None, typer.Option(metavar="FILE.csv|FILE.json", help="What every frame cost: cli/frame_statistics.py.")
+    ] = None,
+    psnr: Annotated[bool, typer.Option("--psnr", help="Measure PSNR: printed at the end, and in --stats.")] = False,
     model: Annotated[str, typer.Option(metavar="NAME", help="Which weights to use.")] = "base",
     preset: Annotated[
         Literal["fast", "medium", "slow"],
@@ -73,6 +98,10 @@ def encode(
         typer.Option(metavar="CLASS=N[,...]", help="Finer (+) or coarser: person=+6,background=-6, as steps of --crf."),
     ] = None,
     bit_depth: Annotated[Literal["auto", "8", "10"], typer.Option(help="Of samples; auto keeps the input's.")] = "auto",
+    format: InputFormat = None,
+    size: Size = None,
+    pix_fmt: PixelFormat = None,
+    rate: Rate = None,
     frames: Frames = None,
     start: Start = None,
     threads: Threads = 0,
@@ -90,62 +119,100 @@ def encode(
     quality = parse_object_quality(object_quality or "")
     options = ObjectOptions(detector, detections, classes, min_score, detect_every, quality, device, threads)
     options.check()
-    forced = ForcedKeyFrames(parse_key_times(force_key_frames) if force_key_frames else ())
+    key_times = parse_key_times(force_key_frames) if force_key_frames else []
+    forced = ForcedKeyFrames(key_times)
+    raw = RawInput(format, size, pix_fmt, rate)
+    raw.check(source)
+    sizing = RateOptions(crf, bitrate, maxrate, bufsize, two_pass, target_size, target_psnr, target_msssim)
+    sizing.check(source=source)
+    check_statistics_file(stats)
     check_output(target, source=source, overwrite=overwrite)
+    if stats is not None:
+        check_output(str(stats), source=source, overwrite=overwrite)
     from ffmpeg_bridge.reader import open_video
     from ffmpeg_bridge.writer import SsvWriter
     from ssvc_codec.bitstream import SequenceHeader, build_codec_private
     from ssvc_codec.encoder import Encoder
 
     from .bit_depth import with_bit_depth
+    from .first_pass import code_first_pass, video_seconds
 
-    progress = Progress(quiet=quiet, q=crf)
+    progress = Progress(quiet=quiet, q=sizing.fixed_crf)
     finder = options.open_detector()
     options.check_quality(finder)
     if finder is not None and verbose:
         progress.add_notes([f"objects: {finder.description}"])
     with (
         StopRequest(ends_stdin=source == "-") as stop,
-        open_video(source, start_seconds=start, max_frames=frames) as reader,
+        open_video(source, start_seconds=start, max_frames=frames, **raw.reader_options) as reader,
     ):
-        format = reader.format if bit_depth == "auto" else replace(reader.format, bit_depth=int(bit_depth))
+        coded = reader.format if bit_depth == "auto" else replace(reader.format, bit_depth=int(bit_depth))
         keyint_frames = interval.frames(reader.average_rate)
         check_min_keyint(min_keyint, keyint_frames)
+        settings: dict[str, Any] = {
+            "time_base": reader.time_base,
+            "keyint": keyint_frames,
+            "min_keyint": min_keyint,
+            "scenecut": scenecut,
+            "model": model,
+            "device": device,
+            "threads": threads,
+        }
+        seconds = video_seconds(reader) if sizing.needs_seconds else None
+        first = None
+        if sizing.n_passes == 2:
+            first = sizing.first_pass(seconds=seconds)
+            with open_video(source, start_seconds=start, max_frames=frames, **raw.reader_options) as again:
+                code_first_pass(
+                    (with_bit_depth(frame, coded) for frame in again),
+                    Encoder(coded, rate_control=first, preset="fast", **settings),
+                    forced=ForcedKeyFrames(key_times),
+                    stop=stop,
+                    quiet=quiet,
+                )
+            if stop.is_set:
+                return stop.exit_code
+            progress = Progress(quiet=quiet)
+            progress.add_notes(["pass 2 of 2"])
+        control = sizing.open_control(coded, seconds=seconds, first=first)
         encoder = Encoder(
-            format,
-            time_base=reader.time_base,
-            crf=crf,
+            coded,
+            crf=sizing.fixed_crf,
+            rate_control=control,
             preset=preset,
-            keyint=keyint_frames,
-            min_keyint=min_keyint,
-            scenecut=scenecut,
-            object_source=options.source(finder, format),
+            object_source=options.source(finder, coded),
             object_quality=quality,
-            model=model,
-            device=device,
-            threads=threads,
+            keep_reconstruction=psnr or sizing.needs_reconstruction,
+            **settings,
         )
+        log = FrameLog(stats, psnr=psnr, bucket=getattr(control, "vbv", None)) if stats or psnr or control else None
         writer = SsvWriter(
             target,
-            format=format,
+            format=coded,
             time_base=reader.time_base,
             codec_private=build_codec_private(SequenceHeader.from_bytes(encoder.sequence_header)),
             average_rate=reader.average_rate,
             source=reader,
             live=target == "-",
         )
-        job = _EncodeJob(encoder, writer, progress, stop, forced, notes=reader.notes)
+        job = _EncodeJob(encoder, writer, progress, stop, forced, notes=reader.notes, log=log)
         try:
-            job.run(with_bit_depth(frame, format) for frame in reader)
+            job.run(with_bit_depth(frame, coded) for frame in reader)
             if not progress.n_frames:
                 raise job.damage or MediaError(f"{source}: no video frame to encode")
             writer.close()
         except BaseException:
             writer.abort()
             raise
+        finally:
+            if log is not None:
+                log.close()
         progress.add_notes(reader.notes)
         damage = job.damage or reader.damage
     progress.finish()
+    if log is not None:
+        progress.add_notes(log.notes() + sizing.outcome(n_bits=8 * (progress.n_bytes or 0), seconds=log.seconds))
+    progress.add_notes(control.notes if control else [])
     if stop.is_set:
         return stop.exit_code
     if job.damage is not None:
@@ -167,6 +234,7 @@ class _EncodeJob:
     stop: StopRequest
     forced: ForcedKeyFrames
     notes: list[str]  # of the bridge; grows as it finds out
+    log: FrameLog | None = None
     damage: MediaError | BitstreamError | None = None  # why reading ended early
 
     def run(self, frames: Iterator[Frame]) -> None:
@@ -176,6 +244,8 @@ class _EncodeJob:
                 break
             force_key = self.forced.is_due(pts=frame.pts, time_base=frame.time_base)
             self._write(self.encoder.send(frame, force_key=force_key))
+            if self.log is not None:
+                self.log.add(frame, self.encoder)
         self._write(self.encoder.flush())
 
     def _next(self, frames: Iterator[Frame]) -> Frame | None:

@@ -9,6 +9,7 @@ from typing import NoReturn
 
 import typer
 
+from .bench import bench
 from .concat import concat
 from .cut import cut
 from .decode import decode
@@ -19,9 +20,12 @@ from .extract import extract
 from .info import info
 from .query import query
 from .redact import redact
+from .serve import serve
 from .show import show
 from .train import train_app
 from .version import version
+from .worker import worker
+from .wrapped import WRAPPED_SETTINGS, ffmpeg, ffplay, ffprobe, mpv
 
 __all__ = ["app", "main", "run"]
 
@@ -34,8 +38,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (encode, decode, info, show, query, extract, redact, cut, concat, demo, version):
+for command in (encode, decode, info, show, query, extract, redact, cut, concat, serve, demo, bench, version):
     app.command()(command)
+for program in (ffmpeg, ffprobe, ffplay, mpv):
+    app.command(context_settings=WRAPPED_SETTINGS)(program)
+app.command(hidden=True)(worker)
 app.add_typer(train_app)
 
 

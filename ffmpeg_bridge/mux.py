@@ -8,6 +8,7 @@ its TrackEntry on the way to the disk (docs/decisions/0001-container-matroska-vf
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from av.container import OutputContainer
     from av.video.stream import VideoStream
 
-__all__ = ["FOURCC", "SsvFile", "add_ssv_stream"]
+__all__ = ["FOURCC", "SHAPE_SLACK", "ShapedFile", "SsvFile", "add_ssv_stream", "display_size"]
 
 FOURCC = b"SSV1"
 CODEC_ID = "V_MS/VFW/FOURCC"
@@ -29,14 +30,18 @@ _STAND_IN = "V_MPEG4/ISO/ASP"
 _SLACK = bytes(48)  # at the end of the stand-in's CodecPrivate: room for DisplayWidth and DisplayHeight
 _MAX_HEADER = 1 << 24
 
+SHAPE_SLACK = "-" * 31 + "\x7f"
+"""At the end of a track's title: room for DisplayWidth and DisplayHeight in a ShapedFile."""
 
-class SsvFile:
-    """An OutputFile for libavformat that replaces the stand-in's TrackEntry by ours, of equal length."""
 
-    def __init__(self, output: OutputFile, *, display_size: tuple[int, int]) -> None:
-        """display_size: (width, height) that give the picture its shape, before rotation."""
+class _TrackFile:
+    """An OutputFile for libavformat that replaces one TrackEntry by another of equal length."""
+
+    def __init__(self, output: OutputFile, *, mark: bytes, replace: Callable[[bytes], bytes]) -> None:
+        """mark: bytes by which the TrackEntry is known. replace: makes its new payload of the old one."""
         self._output = output
-        self._display_size = display_size
+        self._mark = mark
+        self._replace = replace
         self._header: bytes | None = b""  # held back until the track list is whole
         self._entry = b""
         self._entry_start = 0
@@ -48,7 +53,7 @@ class SsvFile:
         return self._output.seekable()
 
     def write(self, data: bytes) -> int:
-        """Writes data, with our TrackEntry wherever the stand-in's would be."""
+        """Writes data, with the new TrackEntry wherever the old one would be."""
         if self._header is not None:
             self._header += data
             tracks = ebml.find_tracks(self._header)
@@ -62,13 +67,12 @@ class SsvFile:
         return len(data)
 
     def _find_entry(self, header: bytes, start: int, end: int) -> None:
-        stand_in = ebml.element(ebml.CODEC_ID, _STAND_IN)
         for element_id, _, entry_start, entry_end in ebml.iter_elements(header, start, end):
-            if element_id == ebml.TRACK_ENTRY and stand_in in header[entry_start:entry_end]:
-                self._entry = _our_entry(header[entry_start:entry_end], self._display_size)
+            if element_id == ebml.TRACK_ENTRY and self._mark in header[entry_start:entry_end]:
+                self._entry = self._replace(header[entry_start:entry_end])
                 self._entry_start = entry_start
                 return
-        raise RuntimeError("libavformat wrote no track entry for the stand-in")
+        raise RuntimeError("libavformat wrote no track entry for the video")
 
     def _write(self, data: bytes) -> None:
         first = max(self._entry_start - self._position, 0)
@@ -89,6 +93,23 @@ class SsvFile:
         return self._position
 
 
+class SsvFile(_TrackFile):
+    """Replaces the stand-in's TrackEntry by ours."""
+
+    def __init__(self, output: OutputFile, *, display_size: tuple[int, int]) -> None:
+        """display_size: (width, height) that give the picture its shape, before rotation."""
+        mark = ebml.element(ebml.CODEC_ID, _STAND_IN)
+        super().__init__(output, mark=mark, replace=lambda entry: _our_entry(entry, display_size))
+
+
+class ShapedFile(_TrackFile):
+    """Gives the video whose title ends with SHAPE_SLACK its shape: PyAV cannot set a stream's aspect ratio."""
+
+    def __init__(self, output: OutputFile, *, display_size: tuple[int, int]) -> None:
+        """display_size: (width, height) that give the picture its shape, before rotation."""
+        super().__init__(output, mark=SHAPE_SLACK.encode(), replace=lambda entry: _shaped_entry(entry, display_size))
+
+
 def _our_entry(stand_in: bytes, display_size: tuple[int, int]) -> bytes:
     """The stand-in's TrackEntry payload as V_MS/VFW/FOURCC, with the shape of the picture, in equally many bytes."""
     parts: list[bytes] = []
@@ -98,15 +119,37 @@ def _our_entry(stand_in: bytes, display_size: tuple[int, int]) -> bytes:
         elif element_id == ebml.CODEC_PRIVATE:
             parts.append(ebml.element(ebml.CODEC_PRIVATE, stand_in[payload : end - len(_SLACK)]))
         elif element_id == ebml.VIDEO:
-            replaced = (ebml.DISPLAY_WIDTH, ebml.DISPLAY_HEIGHT, ebml.DISPLAY_UNIT)
-            kept = [stand_in[s:e] for i, s, _, e in ebml.iter_elements(stand_in, payload, end) if i not in replaced]
-            width, height = display_size
-            shape = ebml.element(ebml.DISPLAY_WIDTH, width) + ebml.element(ebml.DISPLAY_HEIGHT, height)
-            parts.append(ebml.element(ebml.VIDEO, b"".join(kept) + shape))
+            parts.append(_shaped_video(stand_in, payload, end, display_size))
         elif element_id != ebml.VOID:
             parts.append(stand_in[start:end])
+    return _padded(parts, len(stand_in))
+
+
+def _shaped_entry(entry: bytes, display_size: tuple[int, int]) -> bytes:
+    """A TrackEntry's payload without the slack in its title, with the shape of the picture, in equally many bytes."""
+    parts: list[bytes] = []
+    for element_id, start, payload, end in ebml.iter_elements(entry):
+        if element_id == ebml.NAME:
+            title = entry[payload:end].removesuffix(SHAPE_SLACK.encode())
+            parts.append(ebml.element(ebml.NAME, title) if title else b"")
+        elif element_id == ebml.VIDEO:
+            parts.append(_shaped_video(entry, payload, end, display_size))
+        elif element_id != ebml.VOID:
+            parts.append(entry[start:end])
+    return _padded(parts, len(entry))
+
+
+def _shaped_video(entry: bytes, start: int, end: int, display_size: tuple[int, int]) -> bytes:
+    replaced = (ebml.DISPLAY_WIDTH, ebml.DISPLAY_HEIGHT, ebml.DISPLAY_UNIT)
+    kept = [entry[s:e] for i, s, _, e in ebml.iter_elements(entry, start, end) if i not in replaced]
+    width, height = display_size
+    shape = ebml.element(ebml.DISPLAY_WIDTH, width) + ebml.element(ebml.DISPLAY_HEIGHT, height)
+    return ebml.element(ebml.VIDEO, b"".join(kept) + shape)
+
+
+def _padded(parts: list[bytes], n_bytes: int) -> bytes:
     entry = b"".join(parts)
-    return entry + ebml.void(len(stand_in) - len(entry))
+    return entry + ebml.void(n_bytes - len(entry))
 
 
 def display_size(video: VideoFormat) -> tuple[int, int]:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import av
 from av.error import FFmpegError
 
 from ffmpeg_bridge.color import chroma_location, color_of, rotation_of
+from ffmpeg_bridge.containers import check_pixel_format, demuxer_name
 from ffmpeg_bridge.copies import codec_name, collect_streams, cover_attachment, is_cover
 from ffmpeg_bridge.demux import CopySource, Demuxer
 from ffmpeg_bridge.files import InputFile, Source, describe, media_errors
@@ -40,7 +41,14 @@ class VideoReader(CopySource):
     """Frames of one video and all that goes with them. Iterate once; use as a context manager."""
 
     def __init__(
-        self, source: Source, *, start_seconds: float | None = None, max_frames: int | None = None, threads: int = 0
+        self,
+        source: Source,
+        *,
+        start_seconds: float | None = None,
+        max_frames: int | None = None,
+        threads: int = 0,
+        format: str | None = None,
+        options: Mapping[str, str] | None = None,
     ) -> None:
         """Opens source and decodes its first picture, from which the format is known. See open_video."""
         super().__init__()
@@ -50,7 +58,7 @@ class VideoReader(CopySource):
         self._scan = StructureScan()
         with contextlib.ExitStack() as on_failure:
             on_failure.callback(self.close)
-            self._container = self._open(source)
+            self._container = self._open(source, demuxer_name(format), dict(options or {}))
             self._stream = self._choose_stream()
             self.time_base = Fraction(self._stream.time_base or Fraction(1, 1000))
             rate = self._stream.average_rate or self._stream.guessed_rate
@@ -73,20 +81,23 @@ class VideoReader(CopySource):
             ]
             on_failure.pop_all()
 
-    def _open(self, source: Source) -> InputContainer:
+    def _open(self, source: Source, demuxer: str | None, options: dict[str, str]) -> InputContainer:
         name = self.name
+        if (pixels := options.get("pixel_format")) is not None:
+            check_pixel_format(pixels)
+        how: dict[str, Any] = {"format": demuxer, "options": options, "metadata_errors": "replace"}
         if isinstance(source, str | Path) and source != "-":
             path = Path(source)
             if path.is_file() and path.stat().st_size == 0:
                 raise MediaError(f"{name} is empty")
             with media_errors(f"cannot read {name}"):
-                container = av.open(str(source), "r", metadata_errors="replace")
+                container = av.open(str(source), "r", **how)
         else:
             self._input = InputFile(source)
             if not self._input.seekable():
                 self._input.on_read = self._scan.feed
             with media_errors(f"cannot read {name}"):
-                container = av.open(self._input, "r", metadata_errors="replace")
+                container = av.open(self._input, "r", **how)
             self._input.head = None
         return container
 
@@ -103,7 +114,9 @@ class VideoReader(CopySource):
         return stream
 
     def _prepare_decoder(self, threads: int) -> None:
-        self._stream.thread_type = "AUTO"  # pyright: ignore[reportAttributeAccessIssue]
+        is_live = self._input is not None and not self._input.seekable()
+        how = "SLICE" if is_live else "AUTO"  # threads of whole frames hold back one frame each
+        self._stream.thread_type = how  # pyright: ignore[reportAttributeAccessIssue]
         self._stream.codec_context.thread_count = threads
 
     def _range(self, start_seconds: float | None, max_frames: int | None) -> None:
@@ -274,7 +287,13 @@ class VideoReader(CopySource):
 
 
 def open_video(
-    source: Source, *, start_seconds: float | None = None, max_frames: int | None = None, threads: int = 0
+    source: Source,
+    *,
+    start_seconds: float | None = None,
+    max_frames: int | None = None,
+    threads: int = 0,
+    format: str | None = None,
+    options: Mapping[str, str] | None = None,
 ) -> VideoReader:
     """Opens a video of any kind that FFmpeg reads.
 
@@ -282,7 +301,15 @@ def open_video(
     start_seconds: frames before this time, counted from the file's start, are left out.
     max_frames: at most so many frames. With either, times start at 0.
     threads: of the decoder; 0 chooses.
+    format: FFmpeg's name of a demuxer, or mkv, y4m, ts, where the input does not say; options: of the demuxer.
     Pixel formats other than 8 and 10-bit 4:2:0 are converted, which notes tells.
     Raises MediaError where there is no video to read.
     """
-    return VideoReader(source, start_seconds=start_seconds, max_frames=max_frames, threads=threads)
+    return VideoReader(
+        source,
+        start_seconds=start_seconds,
+        max_frames=max_frames,
+        threads=threads,
+        format=format,
+        options=options,
+    )

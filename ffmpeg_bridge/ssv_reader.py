@@ -14,7 +14,7 @@ import av
 from av.error import FFmpegError
 
 from ffmpeg_bridge import ebml
-from ffmpeg_bridge.copies import codec_name, collect_streams
+from ffmpeg_bridge.copies import codec_name, collect_streams, cover_attachment, is_cover
 from ffmpeg_bridge.demux import CopySource, Demuxer
 from ffmpeg_bridge.files import InputFile, Source, media_errors
 from ffmpeg_bridge.mux import FOURCC
@@ -80,11 +80,14 @@ class SsvReader(CopySource):
         self._stream, track = self._find_track(container, head)
         self.codec_private = track.codec_private
         collect_streams(self, container, self._stream)
-        self._demuxer = Demuxer(container, self._stream, copies=self.copies)
+        covers = [stream for stream in container.streams.video if is_cover(stream)]
+        self._demuxer = Demuxer(container, self._stream, copies=self.copies, covers=covers)
         self.average_rate = track.rate
         self._ahead: deque[_Stored] = deque()
         self._stored = self._read_stored()
         first = next(self._stored, None)
+        found = self._demuxer.covers
+        self.attachments += [cover_attachment(cover, found[cover.index]) for cover in covers if cover.index in found]
         self._set_clock(first)
         if first is not None:
             self._ahead.append(first)
@@ -185,7 +188,7 @@ class SsvReader(CopySource):
         try:
             for packet in self._demuxer.video_packets():
                 if packet.size:
-                    last = last + 1 if packet.pts is None else packet.pts
+                    last = last + 1 if packet.pts is None else _in_ms(packet.pts, packet)
                     yield _Stored(packet, last)
         except BrokenPipeError:
             raise
@@ -218,7 +221,7 @@ class SsvReader(CopySource):
             yield Packet(bytes(stored.packet), pts, stored.packet.is_keyframe, duration, self.time_base)
 
     def _duration_of(self, packet: AvPacket) -> int:
-        duration = self._clock.restore_duration(packet.duration or 0)
+        duration = self._clock.restore_duration(_in_ms(packet.duration or 0, packet))
         if not duration and self.average_rate:
             duration = nearest(1 / self.average_rate / self.time_base)
         return duration
@@ -231,16 +234,19 @@ class SsvReader(CopySource):
         if index not in self._restorers:
             timing = Timing.from_tag(packet.stream.metadata.get(TIMING_TAG)) if packet.stream.metadata else None
             if timing is not None:
-                self._restorers[index] = TimestampRestorer(timing, first_ms=packet.pts, uncut=self._is_uncut)
+                self._restorers[index] = TimestampRestorer(
+                    timing, first_ms=_in_ms(packet.pts, packet), uncut=self._is_uncut
+                )
             else:
                 self._restorers[index] = None
         restorer = self._restorers[index]
         if restorer is None:
-            packet.pts -= shift_ms if self._is_uncut else 0
+            shift = nearest(shift_ms * _MS / (packet.time_base or _MS))
+            packet.pts -= shift if self._is_uncut else 0
             packet.dts = packet.pts
             return
-        duration = restorer.restore_duration(packet.duration or 0)
-        packet.pts = packet.dts = restorer.restore(packet.pts)
+        duration = restorer.restore_duration(_in_ms(packet.duration or 0, packet))
+        packet.pts = packet.dts = restorer.restore(_in_ms(packet.pts, packet))
         packet.duration = duration
         packet.time_base = restorer.timing.time_base
 
@@ -257,6 +263,11 @@ class SsvReader(CopySource):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _in_ms(ticks: int, packet: AvPacket) -> int:
+    """A time of a packet in milliseconds: what the writer counts in, but not every muxer."""
+    return nearest(ticks * Fraction(packet.time_base or _MS) / _MS)
 
 
 def open_ssv(source: Source, *, start_seconds: float | None = None, max_frames: int | None = None) -> SsvReader:

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ffmpeg_bridge.color import apply_color
+from ffmpeg_bridge.containers import default_encoder
 from ffmpeg_bridge.files import OutputFile, Sink, media_errors
 from ffmpeg_bridge.planes import to_av
-from ffmpeg_bridge.video_writer import default_encoder
 from ssvc_codec.errors import MediaError
 from ssvc_codec.frame import Frame, VideoFormat
 

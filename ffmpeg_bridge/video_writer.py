@@ -12,11 +12,21 @@ from typing import TYPE_CHECKING, Any, Self, cast
 
 import av
 from av.error import FFmpegError
+from av.video.reformatter import VideoReformatter
 
 from ffmpeg_bridge.color import CHROMA_LOCATIONS, apply_color
+from ffmpeg_bridge.containers import (
+    COUNTS_FRAMES,
+    PICTURES_ALONE,
+    choose_container,
+    container_options,
+    default_encoder,
+    with_fixed_quality,
+)
 from ffmpeg_bridge.copies import CopyPlan
 from ffmpeg_bridge.demux import CopySource
 from ffmpeg_bridge.files import OutputFile, Sink, media_errors
+from ffmpeg_bridge.mux import SHAPE_SLACK, ShapedFile, display_size
 from ffmpeg_bridge.planes import to_av
 from ssvc_codec.errors import MediaError
 from ssvc_codec.frame import Frame, VideoFormat
@@ -24,36 +34,16 @@ from ssvc_codec.frame import Frame, VideoFormat
 if TYPE_CHECKING:
     from av.container import OutputContainer
     from av.packet import Packet as AvPacket
+    from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
-__all__ = ["VideoWriter", "default_encoder"]
+__all__ = ["VideoWriter"]
 
-_X264 = ("libx264", {"crf": "12", "preset": "medium"})
-_BY_SUFFIX: dict[str, tuple[str, dict[str, str]]] = {
-    ".mp4": _X264,
-    ".m4v": _X264,
-    ".mov": _X264,
-    ".mkv": ("ffv1", {"level": "3"}),
-    ".webm": ("libvpx-vp9", {"crf": "18", "b": "0", "deadline": "good", "cpu-used": "4"}),
-    ".y4m": ("wrapped_avframe", {}),
-    ".nut": ("rawvideo", {}),
-    ".avi": ("rawvideo", {}),
-    ".png": ("png", {}),
-    ".jpg": ("mjpeg", {"qscale": "2"}),
-    ".ts": _X264,
-}
 _PLAIN_FORMATS = {8: "yuv420p", 10: "yuv420p10le"}
 _EVEN_SIDES_ONLY = {"libx264"}  # encoders that take 4:2:0 only where both sides are even
+_BT601 = 5
+_ROTATING = {"matroska", "webm", "mp4", "mov", "ipod"}
 _MIN_SLICED_SIDE = 16  # FFV1 finds no slices for some narrower pictures; its version 1 has none
-
-
-def default_encoder(suffix: str, *, bit_depth: int = 8) -> tuple[str, dict[str, str]]:
-    """The encoder and its options for a file name's suffix: x264 at crf 12 for .mp4 and .mov, lossless
-    for .mkv, .nut, .avi, .y4m and .png, VP9 at crf 18 for .webm. "" is standard output.
-    """
-    if suffix in ("", ".nut", ".avi"):
-        return ("rawvideo", {}) if bit_depth == 8 else ("ffv1", {"level": "3"})
-    return _BY_SUFFIX.get(suffix.lower(), _X264)
 
 
 class VideoWriter:
@@ -72,10 +62,14 @@ class VideoWriter:
         source: CopySource | None = None,
         vcodec: str | None = None,
         vcodec_options: Mapping[str, str] | None = None,
+        acodec: str | None = None,
+        container: str | None = None,
         threads: int = 0,
     ) -> None:
         """sink: a path whose suffix chooses the container, "-" for Matroska on standard output, or a file object.
 
+        container: FFmpeg's name of a muxer, or mkv, y4m, ts, raw, instead of what the suffix says.
+        acodec: "copy", or an encoder for sound; None copies where the container takes it.
         source: where sound, subtitles, chapters, tags and attachments come from.
         vcodec, vcodec_options: an encoder of FFmpeg's and its options, instead of default_encoder's.
         Raises MediaError for an unknown container or encoder, or where nothing can be written.
@@ -84,18 +78,21 @@ class VideoWriter:
         self._format = format
         self._source = source or CopySource()
         self._is_open, self._is_started = True, False
-        is_sequence = isinstance(sink, str | Path) and "%" in Path(sink).name
+        self._title_slack = ""
+        self._reformatter = VideoReformatter()
+        is_sequence = isinstance(sink, str | Path) and sink != "-" and "%" in Path(sink).name
         self._output = None if is_sequence else OutputFile(sink)
         self.name = str(sink) if self._output is None else self._output.name
-        suffix = Path(self.name).suffix if sink != "-" else ""
-        encoder, options = default_encoder(suffix, bit_depth=format.bit_depth)
-        if vcodec is not None:
-            encoder, options = vcodec, {}
         with self._aborting():
-            self._container = self._open(suffix)
+            seekable = self._output is None or self._output.seekable()
+            muxer, suffix = choose_container(sink, container, name=self.name, seekable=seekable)
+            encoder, options = default_encoder(suffix, bit_depth=format.bit_depth)
+            if vcodec is not None:
+                encoder, options = vcodec, {}
+            self._container = self._open(muxer, suffix)
             rate = average_rate or Fraction(25)
             self._stream = self._add_video(encoder, {**options, **(vcodec_options or {})}, time_base, rate, threads)
-            self._plan = self._add_others()
+            self._plan = self._add_others(acodec)
 
     @contextlib.contextmanager
     def _aborting(self) -> Iterator[None]:
@@ -107,15 +104,17 @@ class VideoWriter:
             self.abort()
             raise
 
-    def _open(self, suffix: str) -> OutputContainer:
+    def _open(self, muxer: str | None, suffix: str) -> OutputContainer:
         if self._output is None:
-            return av.open(self.name, "w", format="image2")
-        container = {"": "matroska", ".y4m": "yuv4mpegpipe", ".ts": "mpegts"}.get(suffix.lower())
-        options = {"live": "1"} if not self._output.seekable() and container == "matroska" else {}
-        if suffix.lower() == ".y4m":
-            options["strict"] = "-1"  # 10-bit Y4M is an extension
+            return av.open(self.name, "w", format=muxer)
+        options = dict(container_options(muxer, suffix, seekable=self._output.seekable()))
+        file: OutputFile | ShapedFile = self._output
+        if self._format.sample_aspect_ratio != 1 and (muxer == "matroska" or suffix.lower() in (".mkv", ".webm")):
+            file = ShapedFile(self._output, display_size=display_size(self._format))
+            options["write_crc32"] = "0"  # the track entry is replaced after the sum is made
+            self._title_slack = SHAPE_SLACK
         try:
-            return av.open(self._output, "w", format=container, options=options)
+            return av.open(file, "w", format=muxer, options=options)
         except ValueError as error:
             raise MediaError(f"cannot write {self.name}: no container is known for the name {suffix!r}") from error
 
@@ -128,7 +127,7 @@ class VideoWriter:
         if encoder == "ffv1" and min(self._format.width, self._format.height) < _MIN_SLICED_SIDE:
             options = {**options, "level": "1"}
         container = self._container.format.name
-        self._counts_frames = container in ("yuv4mpegpipe", "avi", "image2")
+        self._counts_frames = container in COUNTS_FRAMES
         self._n_frames = 0
         self._time_base = 1 / rate if self._counts_frames else time_base
         try:
@@ -143,24 +142,37 @@ class VideoWriter:
         context.time_base = self._time_base
         context.sample_aspect_ratio = self._format.sample_aspect_ratio
         context.thread_count = threads
-        if context.pix_fmt != plain:
+        self._is_jpeg = encoder == "mjpeg"
+        if self._is_jpeg:
+            context.pix_fmt = "yuvj420p"
+        elif context.pix_fmt != plain:
             self.notes.append(f"converting {plain} to {context.pix_fmt} for {encoder}")
-        apply_color(stream, self._format.color)
+        color = self._format.color
+        apply_color(stream, replace(color, full_range=True, matrix=_BT601) if self._is_jpeg else color)
         location = CHROMA_LOCATIONS[self._format.color.chroma_location]
-        context.options = {**({} if location == "unspecified" else {"chroma_sample_location": location}), **options}
+        settings = {} if location == "unspecified" else {"chroma_sample_location": location}
+        context.options = {**settings, **with_fixed_quality(options)}
         stream.metadata.update(self._source.video_metadata)
+        if self._title_slack:
+            stream.metadata["title"] = stream.metadata.get("title", "") + self._title_slack
         stream.disposition = self._source.video_disposition or 1  # pyright: ignore[reportAttributeAccessIssue]
         if degrees := self._format.rotation:
             stream.set_display_rotation(degrees if degrees <= 180 else degrees - 360)
+            if container not in _ROTATING:
+                self.notes.append(f"rotation by {degrees} degrees is left out: {container} cannot hold it")
         return stream
 
-    def _add_others(self) -> CopyPlan:
-        is_matroska = "matroska" in self._container.format.name
-        if self._container.format.name in ("yuv4mpegpipe", "image2"):
+    def _add_others(self, acodec: str | None) -> CopyPlan:
+        is_matroska = self._container.format.name == "matroska"
+        if self._container.format.name in PICTURES_ALONE:
+            if self._container.format.name == "rawvideo":
+                size, rate = f"{self._format.width}x{self._format.height}", 1 / self._time_base
+                pixels = self._stream.codec_context.pix_fmt
+                self.notes.append(f"to read it: ffmpeg -f rawvideo -pix_fmt {pixels} -s {size} -r {rate} -i ...")
             kinds = sorted({stream.type for stream in self._source.copies})
             self.notes += [f"{kind} is left out: {self.name} holds pictures alone" for kind in kinds]
             return CopyPlan(self._container, CopySource(), keeps_attachments=False)
-        plan = CopyPlan(self._container, self._source, keeps_attachments=is_matroska)
+        plan = CopyPlan(self._container, self._source, keeps_attachments=is_matroska, acodec=acodec)
         self._container.metadata.update(self._source.metadata)
         if chapters := self._source.chapters():
             self._container.set_chapters(chapters)  # pyright: ignore[reportArgumentType]
@@ -182,10 +194,14 @@ class VideoWriter:
             return
         with self._aborting():
             picture = to_av(self._even(frame) if self._counts_frames else frame)
-            self._is_started = True
-            for packet in self._stream.encode(picture):
-                self._container.mux(packet)
+            if self._is_jpeg:
+                picture = self._as_jpeg(picture)
+            if not self._is_started:
+                self._is_started = True
+                self._source.peek_sound()  # it may begin before the picture: the container's clock does with it
             self._copy_others(frame.pts * frame.time_base)
+            for packet in [*self._stream.encode(picture), *self._take_covers()]:
+                self._container.mux(packet)
 
     def _even(self, frame: Frame) -> Frame:
         """The frame at its place in a container of one frame rate."""
@@ -201,9 +217,26 @@ class VideoWriter:
 
     def _copy_others(self, before: Fraction | None) -> None:
         for packet in self._source.take_packets(before=before):
-            ready = self._plan.packet(packet)
-            if ready is not None:
+            for ready in self._plan.packets(packet):
                 self._container.mux(ready)
+
+    def _take_covers(self) -> list[AvPacket]:
+        covers, self._plan.covers = self._plan.covers, []
+        return covers
+
+    def _as_jpeg(self, picture: VideoFrame) -> VideoFrame:
+        """The picture in BT.601 and full range, which all JPEG files are."""
+        color = self._format.color
+        jpeg = self._reformatter.reformat(
+            picture,
+            format="yuvj420p",
+            src_colorspace=None if color.matrix == 2 else color.matrix,
+            dst_colorspace=None if color.matrix == 2 else _BT601,
+            src_color_range=2 if color.full_range else 1,
+            dst_color_range=2,
+        )
+        jpeg.pts, jpeg.time_base = picture.pts, picture.time_base
+        return jpeg
 
     def close(self) -> None:
         """Writes what is left, and gives the file its name. Also after an interruption."""
@@ -213,6 +246,8 @@ class VideoWriter:
             for packet in cast("list[AvPacket]", self._stream.encode(None) if self._is_started else []):
                 self._container.mux(packet)
             self._copy_others(None)
+            for packet in self._plan.flush():
+                self._container.mux(packet)
             self._container.start_encoding()
             self._container.close()
         self._is_open = False

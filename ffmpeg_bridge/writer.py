@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Self
 import av
 from av.stream import Disposition
 
+from ffmpeg_bridge.containers import LIVE_MATROSKA
 from ffmpeg_bridge.copies import CopyPlan
 from ffmpeg_bridge.demux import CopySource
 from ffmpeg_bridge.files import OutputFile, Sink, media_errors
@@ -65,7 +66,7 @@ class SsvWriter:
         self._is_started = False
         options = {"write_crc32": "0"}  # the stand-in's track entry is replaced after the sum is made
         if self._live:
-            options |= {"live": "1", "cluster_time_limit": "0", "flush_packets": "1"}
+            options |= LIVE_MATROSKA
         file = SsvFile(self._output, display_size=display_size(format))
         with self._aborting():
             self._container = av.open(file, "w", format="matroska", options=options)

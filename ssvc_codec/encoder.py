@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Literal, Protocol, get_args
 
@@ -26,6 +26,8 @@ from .bitstream import (
 from .frame import Frame, Plane, VideoFormat
 from .gop.groups import group_map, group_members
 from .gop.planner import FramePlan, GopPlanner
+from .gop.rate_control import CodedPicture, FrameFacts, RateControl
+from .gop.statistics import FrameStatistics
 from .inference.inter import InterCoder, PFrame
 from .inference.intra import IntraCoder
 from .inference.planes import tensor_to_planes
@@ -35,10 +37,11 @@ from .packet import Packet
 from .semantics.object_quality import ObjectQuality
 from .weights import load_model
 
-__all__ = ["Encoder", "FrameStatistics", "ObjectSource", "Preset"]
+__all__ = ["Encoder", "FrameStatistics", "ObjectSource", "Preset", "RateControl"]
 
 Preset = Literal["fast", "medium", "slow"]
 MAX_CRF = 63
+DEFAULT_CRF = 28
 
 
 class ObjectSource(Protocol):
@@ -58,31 +61,11 @@ class ObjectSource(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class FrameStatistics:
-    """What one frame cost."""
-
-    pts: int | None
-    frame_type: FrameType
-    frame_number: int  # since the I frame
-    q_index: int
-    n_bytes: int  # of the packet: header, motion and residual, checksums included
-    n_motion_bytes: int  # MOTION payloads; 0 for I frames
-    n_residual_bytes: int  # RESIDUAL payloads, or all of an I frame's
-
-    @property
-    def is_keyframe(self) -> bool:
-        """An I frame."""
-        return self.frame_type is FrameType.I
-
-    @property
-    def n_header_bytes(self) -> int:
-        """Everything that is not payload."""
-        return self.n_bytes - self.n_motion_bytes - self.n_residual_bytes
-
-
 class Encoder:
     """Codes planar YUV 4:2:0 frames: I frames, and P frames that refer to the frame before.
+
+        Encoder(format, time_base=Fraction(1, 25), crf=24)  # constant quality
+        Encoder(format, time_base=Fraction(1, 25), rate_control=BitrateControl(500_000))  # gop.rate_control
 
     One instance codes one stream, without delay. Not thread safe.
     """
@@ -92,7 +75,8 @@ class Encoder:
         format: VideoFormat,
         *,
         time_base: Fraction,
-        crf: float = 28,
+        crf: float | None = None,
+        rate_control: RateControl | None = None,
         preset: Preset = "medium",
         keyint: int = 60,
         min_keyint: int | None = None,
@@ -103,23 +87,30 @@ class Encoder:
         device: str = "auto",
         threads: int = 0,
         reduced_precision: bool = True,
+        keep_reconstruction: bool = False,
     ) -> None:
         """Opens an encoder.
 
-        crf: 0 (best) to 63, the nearest whole number counts. preset: encoder effort; "fast" rounds latents
+        crf: 0 (best) to 63, the nearest whole number counts; 28 if None. rate_control: chooses q frame by frame, in
+        place of crf. preset: encoder effort; "fast" rounds latents
         and searches motion at 1/8, the others weigh each latent against its rate and search at 1/4, "slow" with
         more candidates. keyint: largest distance of I frames, 1 for I frames alone. min_keyint: smallest distance at
         which a scene cut makes an I frame (default: a tenth of keyint). scenecut: look for cuts. object_source: says
         where objects are, unless send is told. object_quality: added to q for classes by name, and for "background";
         a group takes the largest of its objects. model: name or folder.
         device: auto, cpu or cuda. threads: 0 leaves torch's own choice. reduced_precision: bfloat16 where it is fast.
+        keep_reconstruction: make it also where no P frame needs it.
         Raises ValueError, LimitError (picture size), ModelError.
         """
+        if crf is not None and rate_control is not None:
+            raise ValueError("crf and rate_control exclude one another")
+        crf = DEFAULT_CRF if crf is None else crf
         if not (math.isfinite(crf) and 0 <= crf <= MAX_CRF):
             raise ValueError(f"crf {crf}: 0 (best) to {MAX_CRF} are possible")
         if preset not in get_args(Preset):
             raise ValueError(f"preset {preset!r}: {', '.join(get_args(Preset))} are possible")
         self.q_index = round(MAX_CRF - crf)
+        self._control = rate_control
         self._planner = GopPlanner(q_index=self.q_index, keyint=keyint, min_keyint=min_keyint, scenecut=scenecut)
         check_picture_size(width=format.width, height=format.height)
         if threads > 0:
@@ -136,6 +127,7 @@ class Encoder:
             self._header = SequenceHeader(format, loaded.name, loaded.fingerprint)
         self._intra = IntraCoder(loaded, device=device, reduced_precision=reduced_precision, optimise=preset != "fast")
         self._inter: InterCoder | None = None
+        self._keeps_picture = keyint > 1 or keep_reconstruction
         if keyint > 1:
             self._inter = InterCoder(loaded, device=device, reduced_precision=reduced_precision, effort=preset)
         self._reference: InterReference | None = None
@@ -165,7 +157,7 @@ class Encoder:
 
     @property
     def reconstruction(self) -> tuple[Plane, Plane, Plane] | None:
-        """The frame coded last as a decoder will show it; None without P frames, which alone need it."""
+        """The frame coded last as a decoder will show it; None where it is not made: neither P frames nor asked for."""
         if self._picture is None:
             return None
         return tensor_to_planes(filter_picture(self._picture, self._q, self._groups), self.format)
@@ -192,6 +184,9 @@ class Encoder:
         if frame.format != self.format:
             raise ValueError(f"frame is {frame.format}, the encoder was opened for {self.format}")
         plan = self._planner.plan(frame, force_key=force_key)
+        facts = FrameFacts(frame, plan, self._planner.keyint)
+        if self._control is not None:
+            plan = plan.with_base(self._control.next_q(facts))
         flow = self._estimate(frame, plan)
         if objects is None:
             objects = self._ask_source(frame, plan, flow)
@@ -201,14 +196,38 @@ class Encoder:
             q_offsets = self._quality.group_offsets(objects, members)
         offsets = np.zeros(len(members), dtype=np.int64)
         offsets[: len(q_offsets)] = q_offsets[: len(offsets)]
-        q = np.clip(plan.q_index + offsets, 0, MAX_CRF)[groups]
-        job = _Job(frame, plan, q, groups, members, tuple(objects), offsets.tolist(), flow)
-        data, n_motion, n_residual = (self._code_intra if plan.frame_type is FrameType.I else self._code_inter)(job)
+        coded = self._code(_Job(frame, plan, groups, members, tuple(objects), offsets, flow), facts)
+        return [Packet(coded.data, frame.pts, plan.frame_type is FrameType.I, frame.duration, frame.time_base)]
+
+    def _code(self, job: _Job, facts: FrameFacts) -> _CodedFrame:
+        """Codes a frame, again where rate control wants so, and makes it the one coded last."""
+        code = self._code_intra if job.plan.frame_type is FrameType.I else self._code_inter
+        coded, n_trials = code(job), 1
+        while self._control is not None:
+            base_q = self._control.retry(facts, n_bytes=len(coded.data))
+            if base_q is None or job.plan.with_base(base_q) == job.plan:
+                break
+            job = replace(job, plan=job.plan.with_base(base_q))
+            coded, n_trials = code(job), n_trials + 1
+        self._reference, self._picture, self.p_frame = coded.reference, coded.picture, coded.p_frame
         self._objects, self._q, self._groups = job.objects, job.q, job.groups
         self.statistics = FrameStatistics(
-            frame.pts, plan.frame_type, plan.frame_number, plan.q_index, len(data), n_motion, n_residual
+            job.frame.pts,
+            job.plan.frame_type,
+            job.plan.frame_number,
+            job.plan.q_index,
+            len(coded.data),
+            _n_bytes(coded.motion),
+            _n_bytes(coded.residual),
+            n_object_bytes=_n_bytes(coded.motion)
+            + _n_bytes(coded.residual)
+            - _n_bytes(coded.motion, group=0)
+            - _n_bytes(coded.residual, group=0),
+            n_trials=n_trials,
         )
-        return [Packet(data, frame.pts, self.statistics.is_keyframe, frame.duration, frame.time_base)]
+        if self._control is not None:
+            self._control.update(self.statistics, CodedPicture(job.frame, lambda: self.reconstruction))
+        return coded
 
     def _estimate(self, frame: Frame, plan: FramePlan) -> torch.Tensor | None:
         """Flow to the frame before, where it is needed: to code a P frame, to follow objects into an I frame."""
@@ -235,7 +254,7 @@ class Encoder:
         """Packets of frames still held back: none, as coding has no delay."""
         return []
 
-    def _code_intra(self, job: _Job) -> tuple[bytes, int, int]:
+    def _code_intra(self, job: _Job) -> _CodedFrame:
         symbols = self._intra.analyse(job.frame, job.q, job.groups)
         strings = self._intra.write_groups(symbols, job.q, job.groups)
         substreams: dict[tuple[int, int], bytes] = {
@@ -247,29 +266,27 @@ class Encoder:
             q_index=job.plan.q_index,
             sequence_header=self._header_with_objects if job.objects else self._header,
             objects=job.objects,
-            q_offsets=job.offsets,
+            q_offsets=job.offsets.tolist(),
         )
-        self.p_frame = None
-        if self._inter is not None:
-            self._picture = self._intra.reconstruct(symbols, job.q, job.groups)
-            maps = self._inter.frame_maps(job.q, job.groups, job.members)
-            self._reference = self._inter.after_intra(self._picture, maps)
-        return data, 0, sum(map(len, strings.values()))
+        picture = self._intra.reconstruct(symbols, job.q, job.groups) if self._keeps_picture else None
+        reference = None
+        if self._inter is not None and picture is not None:
+            reference = self._inter.after_intra(picture, self._inter.frame_maps(job.q, job.groups, job.members))
+        return _CodedFrame(data, {}, strings, picture, reference)
 
-    def _code_inter(self, job: _Job) -> tuple[bytes, int, int]:
+    def _code_inter(self, job: _Job) -> _CodedFrame:
         assert self._inter is not None
         assert self._reference is not None
         maps = self._inter.frame_maps(job.q, job.groups, job.members)
         coded = self._inter.encode(job.frame, maps, self._reference, flow=job.flow)
-        self._reference, self._picture, self.p_frame = coded.reference, coded.picture, coded
         data = build_packet(
             _substreams(coded.motion, SubstreamKind.MOTION) | _substreams(coded.residual, SubstreamKind.RESIDUAL),
             q_index=job.plan.q_index,
             frame_number=job.plan.frame_number,
             changes=ObjectChanges.between(self._objects, job.objects),
-            q_offsets=job.offsets,
+            q_offsets=job.offsets.tolist(),
         )
-        return data, sum(map(len, coded.motion.values())), sum(map(len, coded.residual.values()))
+        return _CodedFrame(data, coded.motion, coded.residual, coded.picture, coded.reference, coded)
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,13 +295,33 @@ class _Job:
 
     frame: Frame
     plan: FramePlan
-    q: NDArray[np.int64]  # (rows, columns)
     groups: NDArray[np.uint16]  # (rows, columns)
     members: tuple[frozenset[int], ...]  # track ids of each group
     objects: tuple[SceneObject, ...]
-    offsets: list[int]  # of each group
+    offsets: NDArray[np.int64]  # of each group
     flow: torch.Tensor | None  # to the frame before, not yet coded
+
+    @property
+    def q(self) -> NDArray[np.int64]:
+        """q of every cell: (rows, columns)."""
+        return np.clip(self.plan.q_index + self.offsets, 0, MAX_CRF)[self.groups]
+
+
+@dataclass(frozen=True, slots=True)
+class _CodedFrame:
+    """One frame as coded with one q."""
+
+    data: bytes
+    motion: Mapping[int, bytes]  # payloads by group
+    residual: Mapping[int, bytes]
+    picture: torch.Tensor | None
+    reference: InterReference | None
+    p_frame: PFrame | None = None
 
 
 def _substreams(strings: Mapping[int, bytes], kind: SubstreamKind) -> dict[tuple[int, int], bytes]:
     return {(kind, group): data for group, data in strings.items()}
+
+
+def _n_bytes(strings: Mapping[int, bytes], *, group: int | None = None) -> int:
+    return sum(len(data) for name, data in strings.items() if group is None or name == group)

@@ -6,14 +6,14 @@ groups: an I frame, then P frames up to the next I frame; nothing refers across 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from ssvc_codec.bitstream.frame_header import MAX_Q_INDEX, FrameType
 from ssvc_codec.frame import Frame
 from ssvc_codec.gop.scene_cut import SceneCutDetector
 
-__all__ = ["FramePlan", "GopPlanner"]
+__all__ = ["FramePlan", "GopPlanner", "q_offset"]
 
 I_OFFSET: Final = 12  # added to q_index where P frames follow: they inherit what the I frame spends
 P_OFFSETS: Final = (0, 0, 0, 0, 0, 0, 0, 8)  # in turn over the P frames of a group: every eighth refreshes the picture
@@ -28,11 +28,23 @@ class FramePlan:
     frame_number: int  # frames since the I frame, modulo 2^16 (Table 5)
     q_index: int  # 0 (coarse) to 63 (fine)
     is_scene_cut: bool = False  # also where a P frame must do, so soon after the last I frame
+    q_offset: int = 0  # what q_index has over that of the stream, but for the limits of q_index
 
     @property
     def reference(self) -> int | None:
         """frame_number of the frame that a P frame refers to; None for an I frame."""
         return None if self.frame_type is FrameType.I else (self.frame_number - 1) % _N_FRAME_NUMBERS
+
+    def with_base(self, base_q: int) -> FramePlan:
+        """The same plan where the stream's q_index is base_q, which may lie outside of 0..63."""
+        return replace(self, q_index=min(max(base_q + self.q_offset, 0), MAX_Q_INDEX))
+
+
+def q_offset(distance: int, *, keyint: int) -> int:
+    """What a frame gets added to the stream's q_index. distance: frames since the I frame."""
+    if distance:
+        return P_OFFSETS[(distance - 1) % len(P_OFFSETS)]
+    return I_OFFSET if keyint > 1 else 0
 
 
 class GopPlanner:
@@ -65,9 +77,6 @@ class GopPlanner:
             distance = 0
         self._distance = distance
         frame_type = FrameType.P if distance else FrameType.I
-        return FramePlan(frame_type, distance % _N_FRAME_NUMBERS, self._q_of(distance), is_cut)
-
-    def _q_of(self, distance: int) -> int:
-        intra_offset = I_OFFSET if self.keyint > 1 else 0
-        offset = P_OFFSETS[(distance - 1) % len(P_OFFSETS)] if distance else intra_offset
-        return min(max(self._q_index + offset, 0), MAX_Q_INDEX)
+        offset = q_offset(distance, keyint=self.keyint)
+        plan = FramePlan(frame_type, distance % _N_FRAME_NUMBERS, 0, is_cut, offset)
+        return plan.with_base(self._q_index)

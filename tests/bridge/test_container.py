@@ -78,7 +78,7 @@ def test_a_finer_clock_of_another_muxer_changes_no_time(run: Call, write_ssv: Ca
     packets = write_ssv(tmp_path / "a.ssv", n_frames=30, keyint=5)
     run("mkvmerge", "--timestamp-scale", "100000", "-o", tmp_path / "b.mkv", tmp_path / "a.ssv")
     with open_ssv(tmp_path / "b.mkv") as reader:
-        times = [packet.pts * packet.time_base for packet in reader]
+        times = [(packet.pts or 0) * packet.time_base for packet in reader]
     assert times == [packet.pts * packet.time_base for packet in packets]
 
 

@@ -38,7 +38,9 @@ def test_wrong_usage_is_one_line_and_exit_code_2(ssvc: Callable[..., Result], ar
     assert result.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize("command", [[], ["encode"], ["decode"], ["info"], ["demo"], ["bench"], ["version"], ["train", "intra"]])
+@pytest.mark.parametrize(
+    "command", [[], ["encode"], ["decode"], ["info"], ["demo"], ["bench"], ["version"], ["train", "intra"]]
+)
 def test_every_command_has_help(ssvc: Callable[..., Result], command: list[str]) -> None:
     result = ssvc(*command, "--help")
     assert result.code == 0

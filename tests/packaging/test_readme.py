@@ -43,7 +43,7 @@ def test_contributing_names_the_same_set_up(readme: str, repository: Path) -> No
 
 def test_every_option_in_the_readme_exists(readme: str) -> None:
     helps = ""
-    for command in ("encode", "decode", "info", "demo"):
+    for command in ("encode", "decode", "info", "demo", "bench", "serve"):
         code = f"import sys; from ssvc_codec.cli.main import run; run(['{command}', '--help'])"
         helps += subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", readme)) - {"--help"}
