@@ -34,6 +34,8 @@ _OURS = {
     "object_quality": "--object-quality",
     "min_score": "--min-score",
     "device": "--device",
+    "tune": "--tune",
+    "model": "--model",
 }
 _VIDEO_CODEC = {"c", "c:v", "codec", "codec:v", "vcodec", "c:v:0", "codec:v:0"}
 _SOUND = re.compile(
