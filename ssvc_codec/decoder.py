@@ -1,9 +1,9 @@
-"""Packets in, frames or flow out."""
+"""Packets in, frames, flow or latents out."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Generic, NamedTuple, TypeVar, cast, overload
+from typing import Generic, Literal, NamedTuple, TypeVar, cast, overload
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .bitstream import (
+    CELL_LOG2,
     NO_CLASSES,
     ClassTable,
     FrameType,
@@ -30,6 +31,7 @@ from .inference.intra import GroupSymbols, IntraCoder
 from .inference.planes import tensor_to_planes
 from .inference.reference import FrameMaps, InterReference
 from .inference.seam import filter_picture
+from .latents import LATENT_STRIDE, Latents, ReducedPicture
 from .packet import Packet
 from .selection import ResolvedSelection, Selection
 from .weights import Model, load_model
@@ -38,7 +40,8 @@ __all__ = ["Decoder"]
 
 PARTS = frozenset({"motion"})
 P_KINDS = (SubstreamKind.MOTION, SubstreamKind.RESIDUAL)
-Output = TypeVar("Output", Frame, FlowField)
+POSITIONS_PER_CELL = (1 << CELL_LOG2) // LATENT_STRIDE
+Output = TypeVar("Output", Frame, FlowField, Latents)
 
 
 class _State(NamedTuple):
@@ -50,7 +53,10 @@ class _State(NamedTuple):
 
 
 class Decoder(Generic[Output]):
-    """Decodes packets in their order: to frames, or with parts={"motion"} to flow. Not thread safe."""
+    """Decodes packets in their order: to frames, or with parts={"motion"} to flow. Not thread safe.
+
+    With output="latents" it stops before synthesis: Latents of I frames, or of motion with parts={"motion"}.
+    """
 
     @overload
     def __init__(
@@ -58,6 +64,7 @@ class Decoder(Generic[Output]):
         sequence_header: bytes | None = None,
         *,
         parts: None = None,
+        output: Literal["pictures"] = "pictures",
         select: Selection | None = None,
         fill: Fill = "gray",
         model: str | None = None,
@@ -72,8 +79,23 @@ class Decoder(Generic[Output]):
         sequence_header: bytes | None = None,
         *,
         parts: Collection[str],
+        output: Literal["pictures"] = "pictures",
         select: Selection | None = None,
         fill: Fill = "gray",
+        model: str | None = None,
+        device: str = "auto",
+        threads: int = 0,
+        reduced_precision: bool = True,
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self: Decoder[Latents],
+        sequence_header: bytes | None = None,
+        *,
+        parts: Collection[str] | None = None,
+        output: Literal["latents"],
+        select: Selection | None = None,
         model: str | None = None,
         device: str = "auto",
         threads: int = 0,
@@ -85,6 +107,7 @@ class Decoder(Generic[Output]):
         sequence_header: bytes | None = None,
         *,
         parts: Collection[str] | None = None,
+        output: Literal["pictures", "latents"] = "pictures",
         select: Selection | None = None,
         fill: Fill = "gray",
         model: str | None = None,
@@ -95,7 +118,8 @@ class Decoder(Generic[Output]):
         """Opens a decoder.
 
         sequence_header: as CodecPrivate carries it; without it the first key frame tells. parts:
-        None for the picture; {"motion"} for the optical flow alone, which reads no other substream.
+        None for the picture; {"motion"} for the optical flow alone, which reads no other substream. output: pictures
+        (frames or flow), or the latents that they are made of.
         select: groups to decode; no byte of another substream is looked at. None: all. fill: what frames show
         where nothing was selected: gray, black, blur (what is around, smoothed) or hold (what was decoded there last).
         model: folder of the weights where they are not the installed ones. reduced_precision:
@@ -105,9 +129,12 @@ class Decoder(Generic[Output]):
         """
         if parts is not None and (not parts or not PARTS.issuperset(parts)):
             raise ValueError(f"parts {sorted(parts)}: {', '.join(sorted(PARTS))} can be decoded alone")
+        if output not in ("pictures", "latents"):
+            raise ValueError(f"output {output!r}: pictures and latents are possible")
         if threads > 0:
             torch.set_num_threads(threads)
         self._flow_only = parts is not None
+        self._latents_only = output == "latents"
         self._device, self._model, self._reduced = device, model, reduced_precision
         self._select, self._filler = select, Filler(fill)
         self._wanted: ResolvedSelection | None = None
@@ -157,6 +184,9 @@ class Decoder(Generic[Output]):
     def send(self, packet: Packet) -> list[Output]:
         """Decodes one packet to its frame, or with parts={"motion"} to its flow (none for an I packet).
 
+        With output="latents" to its latents: those of the picture of an I packet, none for a P packet, which may be
+        left out; or with parts={"motion"} those of the flow.
+
         Groups that are not in the packet are mid grey (I), the reference (no motion) or the prediction (no residual);
         with a selection, cells that are not decoded are filled.
         Raises BitstreamError (nothing was decoded; P packets are refused until the next I packet), LimitError,
@@ -168,6 +198,9 @@ class Decoder(Generic[Output]):
         if self._flow_only:
             self._state, flow = self._flow(parsed, state, packet)
             return [] if flow is None else [cast(Output, flow)]
+        if self._latents_only:
+            is_intra = parsed.header.frame_type is FrameType.I
+            return [cast(Output, self._intra_latents(parsed, packet))] if is_intra else []
         picture, self._state = self._picture(parsed, state)
         assert self._header is not None
         picture = filter_picture(picture, self._q, self._groups, self._shown)
@@ -180,6 +213,22 @@ class Decoder(Generic[Output]):
     def flush(self) -> list[Output]:
         """What is still held back: nothing, as decoding has no delay."""
         return []
+
+    def reduced_picture(self, latents: Latents, *, scale: int) -> ReducedPicture:
+        """The picture of an I frame's latents at 1/scale, without the network that mends it.
+
+        That is the mean over scale x scale samples of the linear part of the synthesis, which carries nearly all of
+        the picture (docs/dataset.md has numbers). latents: of a frame that this decoder gave. Raises ValueError for a
+        scale other than 2, 4, 8 and 16, and for latents of motion.
+        """
+        n_channels = latents.values.shape[0]
+        if self._intra is None or self._header is None or n_channels != self._intra.net.config.n_y:
+            raise ValueError(f"reduced pictures are made of I frames' latents, not of {n_channels} channels")
+        values = torch.from_numpy(latents.values).to(self._intra.device)[None]
+        peak = 2**self._header.format.bit_depth - 1
+        picture = self._intra.reduced_picture(values, scale)[0].add(0.5).mul(peak).cpu().numpy()
+        height, width = -(-latents.height // scale), -(-latents.width // scale)
+        return ReducedPicture(picture[:, :height, :width], latents.width, latents.height, scale)
 
     def symbols(self, data: bytes) -> dict[int, GroupSymbols]:
         """Every coded symbol of an I packet by group: what all decoders must agree on."""
@@ -203,6 +252,8 @@ class Decoder(Generic[Output]):
         intra = inter = None
         if not self._flow_only:
             intra = IntraCoder(model, device=self._device, reduced_precision=self._reduced)
+        if self._latents_only and not self._flow_only:
+            return intra, None
         if "inter" in model.config:
             inter = InterCoder(model, device=self._device, reduced_precision=self._reduced)
         elif self._flow_only:
@@ -297,8 +348,28 @@ class Decoder(Generic[Output]):
         self._shown = reference.motion.known.reshape(maps.groups.shape)
         return picture, _State(number, objects, reference)
 
-    def _flow(self, parsed: ParsedPacket, state: _State | None, packet: Packet) -> tuple[_State, FlowField | None]:
-        """The flow of a P packet, None for an I packet, and what the next packet needs."""
+    def _intra_latents(self, parsed: ParsedPacket, packet: Packet) -> Latents:
+        assert parsed.sequence_header is not None
+        q, groups = self._cells(parsed, self._list_objects(parsed, None))
+        assert self._intra is not None
+        symbols = self._intra_symbols(parsed, q, groups)
+        self._shown = np.isin(groups, list(symbols))
+        return self._to_latents(self._intra.latents(symbols, q, groups), groups, packet)
+
+    def _to_latents(
+        self, values: Tensor, groups: NDArray[np.integer], packet: Packet, *, frame_number: int = 0
+    ) -> Latents:
+        """values: (1, C_y, H/16, W/16); groups: (rows, columns)."""
+        assert self._header is not None
+        video = self._header.format
+        at16 = groups.repeat(POSITIONS_PER_CELL, 0).repeat(POSITIONS_PER_CELL, 1).astype(np.uint16)
+        times = (packet.pts, packet.duration, packet.time_base)
+        return Latents(values[0].contiguous().cpu().numpy(), at16, video.width, video.height, *times, frame_number)
+
+    def _flow(
+        self, parsed: ParsedPacket, state: _State | None, packet: Packet
+    ) -> tuple[_State, FlowField | Latents | None]:
+        """The flow of a P packet or its latents, None for an I packet, and what the next packet needs."""
         objects = self._list_objects(parsed, state)
         assert self._inter is not None
         assert self._header is not None
@@ -310,8 +381,13 @@ class Decoder(Generic[Output]):
         assert state is not None
         assert state.reference is not None
         strings = self._strings(parsed, (SubstreamKind.MOTION, SubstreamKind.MOTION), maps.groups)
-        reference = self._inter.decode_motion(strings, maps, state.reference)
+        latents = self._inter.empty_motion_latents(maps) if self._latents_only else None
+        reference = self._inter.decode_motion(strings, maps, state.reference, latents=latents)
         self._shown = reference.motion.known.reshape(maps.groups.shape)
+        if latents is not None:
+            return _State(number, objects, reference), self._to_latents(
+                latents, maps.groups, packet, frame_number=number
+            )
         video = self._header.format
         values = reference.flow[0, :, : -(-video.height // 4), : -(-video.width // 4)].cpu().numpy()
         times = (packet.pts, packet.duration, packet.time_base)

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from ffmpeg_bridge import ebml
 from ffmpeg_bridge.mux import FOURCC
-from ffmpeg_bridge.serving.matroska_walk import FileWindow, walk
 from ffmpeg_bridge.serving.tags import timing_tags
-from ffmpeg_bridge.serving.track_entry import SourceTrack, read_source_tracks
 from ffmpeg_bridge.timing import TimestampRestorer, Timing, nearest
 from ssvc_codec.bitstream import SequenceHeader, parse_codec_private, parse_packet
+from ssvc_codec.container.tracks import SourceTrack, read_source_tracks
+from ssvc_codec.container.walk import FileWindow, walk
 from ssvc_codec.errors import BitstreamError, LimitError, MediaError
 from ssvc_codec.packet import Packet
 

@@ -180,15 +180,34 @@ class InterCoder:
     # Decoding
 
     @torch.inference_mode()
-    def decode_motion(self, strings: Mapping[int, bytes], maps: FrameMaps, before: InterReference) -> InterReference:
+    def decode_motion(
+        self,
+        strings: Mapping[int, bytes],
+        maps: FrameMaps,
+        before: InterReference,
+        *,
+        latents: Tensor | None = None,
+    ) -> InterReference:
         """The flow, from MOTION substreams by group. Raises BitstreamError.
 
-        Planes and residual symbols of the reference returned are those of `before`.
+        Planes and residual symbols of the reference returned are those of `before`. latents: takes y_hat of what
+        was decoded, as empty_motion_latents gives it.
         """
-        return self._decode_motion(strings, maps, before, before.same_members(maps))
+        return self._decode_motion(strings, maps, before, before.same_members(maps), latents)
+
+    def empty_motion_latents(self, maps: FrameMaps) -> Tensor:
+        """(1, C_y, H/16, W/16) NaN."""
+        rows, columns = maps.groups.shape
+        channels = self.net.config.n_motion
+        return torch.full((1, channels, 2 * rows, 2 * columns), torch.nan, device=self.device)
 
     def _decode_motion(
-        self, strings: Mapping[int, bytes], maps: FrameMaps, before: InterReference, same: NDArray[np.bool_]
+        self,
+        strings: Mapping[int, bytes],
+        maps: FrameMaps,
+        before: InterReference,
+        same: NDArray[np.bool_],
+        latents: Tensor | None = None,
     ) -> InterReference:
         with self._phase("entropy"):
             chain, starts = self._read(self.motion, strings, maps, before.motion, same, None)
@@ -196,8 +215,13 @@ class InterCoder:
         flow = torch.zeros_like(expected)
         for window in pick_windows(maps.groups, chain.known.reshape(maps.groups.shape)):
             symbols = chain.symbols.take(window.rows(maps.groups.shape[1]))
-            part = self._flow(symbols, window.crop(expected, 8), maps.within(window))
-            flow = window.paste(flow, part, 8)
+            own, expected_part = maps.within(window), window.crop(expected, 8)
+            y_hat = self._motion_latents(symbols, expected_part, own)
+            flow = window.paste(flow, self._motion_synthesis(y_hat, expected_part, own), 8)
+            if latents is not None:
+                part = window.paste(latents, y_hat, 2)
+                if part is not latents:
+                    latents.copy_(part)
         return before._replace(flow=flow, motion=chain, groups=maps.groups, members=maps.members)
 
     @torch.inference_mode()
@@ -268,11 +292,17 @@ class InterCoder:
     # What both sides compute
 
     def _flow(self, symbols: GroupSymbols, expected: Tensor, maps: FrameMaps) -> Tensor:
+        return self._motion_synthesis(self._motion_latents(symbols, expected, maps), expected, maps)
+
+    def _motion_latents(self, symbols: GroupSymbols, expected: Tensor, maps: FrameMaps) -> Tensor:
+        """y_hat (1, C_y, H/16, W/16)."""
         with self._phase("motion synthesis"):
             condition = self.net.motion.condition(expected)
-            y_hat = self.motion.dequantise(symbols, condition, maps.maps) + self.net.motion.base(expected)
-            masks = InterMasks(at4=maps.cells.at4)
-            return self.net.motion.synthesis(y_hat, expected, maps.cells.q_map, masks)
+            return self.motion.dequantise(symbols, condition, maps.maps) + self.net.motion.base(expected)
+
+    def _motion_synthesis(self, y_hat: Tensor, expected: Tensor, maps: FrameMaps) -> Tensor:
+        with self._phase("motion synthesis"):
+            return self.net.motion.synthesis(y_hat, expected, maps.cells.q_map, InterMasks(at4=maps.cells.at4))
 
     def _refine(self, compensated: Compensated, maps: FrameMaps) -> Tensor:
         with self._phase("refinement"):

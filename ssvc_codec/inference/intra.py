@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -21,8 +22,9 @@ from .maps import CellMaps
 from .phases import Phases
 from .planes import frame_to_tensor, tensor_to_planes
 from .quantiser import SYMBOL_LIMIT, Quantiser
+from .reduction import reduced_linear
 from .rows import from_rows, rows_by_group, y_rows, z_rows
-from .windows import pick_windows
+from .windows import Window, pick_windows
 
 __all__ = ["GroupSymbols", "IntraCoder"]
 
@@ -49,6 +51,7 @@ class IntraCoder:
         self.dtype = fast_dtype(self.device) if reduced_precision else torch.float32
         _reduce(self.net, self.dtype)
         self._phase = Phases(self.device)
+        self._reductions: dict[int, tuple[Tensor, Tensor]] = {}  # by scale
 
     @property
     def seconds(self) -> dict[str, float]:
@@ -121,22 +124,51 @@ class IntraCoder:
 
         Groups that are not given are 0, mid grey.
         """
-        shape = groups.shape
+        rows, columns = groups.shape
+        picture = torch.zeros(1, HALF_CHANNELS, 16 * rows, 16 * columns, device=self.device)
+        for window, y_hat, cells in self._dequantised(symbols, q, groups):
+            with self._phase("synthesis"):
+                part = self.net.synthesis(y_hat, cells.q_map, Masks(cells.at2, cells.at8, cells.at16))
+            picture = window.paste(picture, part, 16)
+        return picture
+
+    @torch.inference_mode()
+    def latents(self, symbols: Mapping[int, GroupSymbols], q: NDArray[np.integer], groups: GroupMap) -> Tensor:
+        """y_hat of the picture, (1, C_y, H/16, W/16) float32, before synthesis. NaN in groups that are not given."""
+        rows, columns = groups.shape
+        latents = torch.full((1, self.net.config.n_y, 2 * rows, 2 * columns), torch.nan, device=self.device)
+        for window, y_hat, _ in self._dequantised(symbols, q, groups):
+            latents = window.paste(latents, y_hat, 2)
+        return latents
+
+    @torch.inference_mode()
+    def reduced_picture(self, latents: Tensor, scale: int) -> Tensor:
+        """The synthesis' linear path alone, as means of scale x scale luma samples: (1, 3, H/scale, W/scale) Y, U, V.
+
+        latents: what latents() gives; NaN stays NaN. scale: 2, 4, 8 or 16. In -0.5..0.5 and somewhat beyond.
+        """
+        if scale not in self._reductions:
+            self._reductions[scale] = reduced_linear(self.net.synthesis.linear, scale)
+        matrix, bias = self._reductions[scale]
+        return F.pixel_shuffle(F.conv2d(latents, matrix[:, :, None, None], bias), 16 // scale)
+
+    def _dequantised(
+        self, symbols: Mapping[int, GroupSymbols], q: NDArray[np.integer], groups: GroupMap
+    ) -> Iterator[tuple[Window, Tensor, CellMaps]]:
+        """y_hat of each window that holds groups which are given, and the window's maps."""
         z_all = np.zeros((groups.size, self.head.n_z), dtype=np.int32)
         y_all = np.zeros((groups.size, self.head.n_columns), dtype=np.int16)
         for group, rows in rows_by_group(groups):
             if group in symbols:
                 z_all[rows], y_all[rows] = symbols[group]
         cells = CellMaps(q.astype(np.int64), groups, self.device)
-        picture = torch.zeros(1, HALF_CHANNELS, 16 * shape[0], 16 * shape[1], device=self.device)
         for window in pick_windows(groups, np.isin(groups, list(symbols))):
-            rows = window.rows(shape[1])
-            part = self._reconstruct(z_all[rows], y_all[rows], window.maps(cells))
-            picture = window.paste(picture, part, 16)
-        return picture
+            rows = window.rows(groups.shape[1])
+            part = window.maps(cells)
+            yield window, self._dequantise(z_all[rows], y_all[rows], part), part
 
-    def _reconstruct(self, z_symbols: NDArray[np.int32], y_symbols: NDArray[np.int16], cells: CellMaps) -> Tensor:
-        """The picture of a rectangle of cells, (1, 6, h/2, w/2). Symbols: (n, C_z) and (n, 4 C_y), all its cells."""
+    def _dequantise(self, z_symbols: NDArray[np.int32], y_symbols: NDArray[np.int16], cells: CellMaps) -> Tensor:
+        """y_hat of a rectangle of cells, (1, C_y, h/16, w/16). Symbols: (n, C_z) and (n, 4 C_y), all its cells."""
         net, grid = self.net, cells.groups.shape
         with self._phase("hyper"):
             q_map, masks = cells.q_map, Masks(cells.at2, cells.at8, cells.at16)
@@ -148,9 +180,7 @@ class IntraCoder:
             mean_a = net.means.anchors(features)
             half = torch.where(anchors, steps / gain + mean_a, 0.0)
             mean_b = net.means.others(features, half, masks)
-            y_hat = steps / gain + torch.where(anchors, mean_a, mean_b)
-        with self._phase("synthesis"):
-            return net.synthesis(y_hat, q_map, masks)
+            return steps / gain + torch.where(anchors, mean_a, mean_b)
 
     def synthesise(
         self, symbols: Mapping[int, GroupSymbols], q: NDArray[np.integer], groups: GroupMap, video: VideoFormat

@@ -12,10 +12,10 @@ import pytest
 
 from ffmpeg_bridge import ebml
 from ffmpeg_bridge.reader import open_ssv
-from ffmpeg_bridge.serving.lacing import lace_sizes
 from ffmpeg_bridge.serving.layout import VirtualFile, cluster_starts
 from ffmpeg_bridge.serving.part import Part
 from ffmpeg_bridge.serving.source import SsvSource
+from ssvc_codec.container.lacing import lace_sizes
 from ssvc_codec.errors import MediaError
 
 from .conftest import N_FRAMES, Run

@@ -6,8 +6,8 @@ import os
 from array import array
 from dataclasses import dataclass, field
 
-from ffmpeg_bridge import ebml
-from ffmpeg_bridge.serving.lacing import lace_sizes
+from . import ebml
+from .lacing import lace_sizes
 
 __all__ = ["BlockIndex", "FileWindow", "walk"]
 
