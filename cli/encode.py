@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 __all__ = ["encode"]
 
+MODELS = {"psnr": "base", "ms-ssim": "ms-ssim"}  # by --tune
+
 
 @with_exit_code
 def encode(
@@ -58,7 +60,12 @@ def encode(
         Path | None, typer.Option(metavar="FILE.csv|FILE.json", help="What every frame cost: cli/frame_statistics.py.")
     ] = None,
     psnr: Annotated[bool, typer.Option("--psnr", help="Measure PSNR: printed at the end, and in --stats.")] = False,
-    model: Annotated[str, typer.Option(metavar="NAME", help="Which weights to use.")] = "base",
+    tune: Annotated[
+        Literal["psnr", "ms-ssim"], typer.Option(help="What quality means: choose the weights made for it.")
+    ] = "psnr",
+    model: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Which weights to use; default: those of --tune.")
+    ] = None,
     preset: Annotated[
         Literal["fast", "medium", "slow"],
         typer.Option(help="Effort of the encoder; also chooses how hard motion is searched."),
@@ -116,6 +123,8 @@ def encode(
     the frame and leaves a playable file, the second stops at once.
     """
     interval = parse_keyint(keyint)
+    if model is not None and tune != "psnr":
+        raise typer.BadParameter("--model says which weights: --tune does the same", param_hint="--tune")
     quality = parse_object_quality(object_quality or "")
     options = ObjectOptions(detector, detections, classes, min_score, detect_every, quality, device, threads)
     options.check()
@@ -154,7 +163,7 @@ def encode(
             "keyint": keyint_frames,
             "min_keyint": min_keyint,
             "scenecut": scenecut,
-            "model": model,
+            "model": model or MODELS[tune],
             "device": device,
             "threads": threads,
         }

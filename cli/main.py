@@ -15,6 +15,7 @@ from .cut import cut
 from .decode import decode
 from .demo import demo
 from .encode import encode
+from .eval import eval_app
 from .exit_codes import ExitCode, print_error
 from .extract import extract
 from .info import info
@@ -44,6 +45,7 @@ for program in (ffmpeg, ffprobe, ffplay, mpv):
     app.command(context_settings=WRAPPED_SETTINGS)(program)
 app.command(hidden=True)(worker)
 app.add_typer(train_app)
+app.add_typer(eval_app)
 
 
 def run(arguments: Sequence[str]) -> int:

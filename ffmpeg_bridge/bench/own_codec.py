@@ -19,7 +19,7 @@ from ssvc_codec.weights import find_model
 __all__ = ["DEFAULT_CRFS", "OwnCodec", "StoppedError", "code_digest"]
 
 DEFAULT_CRFS = (0, 9, 18, 27, 36, 45, 54, 63)
-_NOT_CODING = frozenset({"cli", "editing", "evaluation", "models", "semantics", "training"})
+_NOT_CODING = frozenset({"cli", "dataset", "editing", "evaluation", "models", "semantics", "training"})
 T = TypeVar("T")
 
 

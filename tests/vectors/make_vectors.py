@@ -54,6 +54,7 @@ class Stream(NamedTuple):
     bit_depth: int
     objects: Sequence[Sequence[SceneObject]]  # of each frame
     q_offsets: Sequence[int]
+    model: str = "base"
 
 
 def _box(track_id: int, class_id: int, x: int, y: int, width: int, height: int) -> SceneObject:
@@ -65,6 +66,7 @@ PERSON, DOG, GONE = _box(5, 0, 2, 4, 16, 58), _box(7, 16, 66, 30, 20, 10), _box(
 MOVED = _box(7, 16, 68, 28, 20, 10)
 STREAMS = {
     "p_plain": Stream(8, [()] * 5, ()),
+    "p_ms_ssim": Stream(8, [()] * 5, (), "ms-ssim"),
     "p_objects": Stream(10, [(PERSON, DOG), (PERSON, DOG), (PERSON, MOVED), (MOVED,), (MOVED, GONE)], (-2, 0, 8)),
 }
 
@@ -174,7 +176,7 @@ def heads(packets: Sequence[bytes]) -> list[dict[str, Any]]:
 def code(stream: Stream) -> list[bytes]:
     """An I packet and the P packets after it."""
     video = VideoFormat(WIDTH, HEIGHT, bit_depth=stream.bit_depth)
-    encoder = Encoder(video, time_base=Fraction(1, 25), crf=CRF, scenecut=False, device="cpu")
+    encoder = Encoder(video, time_base=Fraction(1, 25), crf=CRF, scenecut=False, model=stream.model, device="cpu")
     return [
         encoder.send(picture(number, video), objects=objects, q_offsets=stream.q_offsets if objects else ())[0].data
         for number, objects in enumerate(stream.objects)
@@ -213,7 +215,6 @@ def _as_json(streams: dict[str, Any], bad: list[dict[str, Any]]) -> str:
 
 def main() -> int:
     torch.set_num_threads(1)
-    weights_hash = load_model("base").fingerprint.hex()
     streams: dict[str, Any] = {}
     bad: list[dict[str, Any]] = []
     for name, stream in STREAMS.items():
@@ -224,7 +225,9 @@ def main() -> int:
             found = reader.send(data)
             row["symbols"] = [found[kind, group] for kind, group, _ in row["substreams"]]
         (FOLDER / f"{name}.bin").write_bytes(write_packets(packets))
-        about = {"weights_hash": weights_hash, "width": WIDTH, "height": HEIGHT, "bit_depth": stream.bit_depth}
+        weights_hash = load_model(stream.model).fingerprint.hex()
+        about: dict[str, Any] = {"model": stream.model, "weights_hash": weights_hash}
+        about |= {"width": WIDTH, "height": HEIGHT, "bit_depth": stream.bit_depth}
         streams[name] = about | {"packets": rows}
         if any(stream.objects):
             bad = must_fail(packets)
