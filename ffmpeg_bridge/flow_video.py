@@ -15,9 +15,9 @@ from ffmpeg_bridge.video_writer import VideoWriter
 from ssvc_codec.flow import default_flow_max, flow_to_rgb, rotate_vectors
 from ssvc_codec.frame import Color, Frame, VideoFormat
 
-__all__ = ["FlowVideoWriter", "rgb_to_yuv420"]
+__all__ = ["FLOW_COLOR", "FlowVideoWriter", "draw_flow", "rgb_to_yuv420"]
 
-_BT709 = Color(primaries=1, transfer=1, matrix=1, chroma_location=2)
+FLOW_COLOR = Color(primaries=1, transfer=1, matrix=1, chroma_location=2)
 _KR, _KB = 0.2126, 0.0722  # BT.709
 _LUMA = np.array([_KR, 1 - _KR - _KB, _KB])
 _TO_YUV = (
@@ -56,7 +56,7 @@ class FlowVideoWriter:
         self._format = VideoFormat(
             -(-format.width // scale),
             -(-format.height // scale),
-            color=_BT709,
+            color=FLOW_COLOR,
             rotation=format.rotation,
             sample_aspect_ratio=format.sample_aspect_ratio,
         )
@@ -79,8 +79,7 @@ class FlowVideoWriter:
     def write(self, frame: FlowFrame) -> None:
         """Adds one frame. See FlowWriter."""
         values = self._still if frame.field is None else frame.field.values
-        rgb = flow_to_rgb(rotate_vectors(values, self._format.rotation), max_pixels=self._max_pixels)
-        y, u, v = rgb_to_yuv420(rgb)
+        y, u, v = draw_flow(values, rotation=self._format.rotation, max_pixels=self._max_pixels)
         self._video.write(Frame(y, u, v, self._format, frame.pts, frame.duration, frame.time_base))
 
     def close(self) -> None:
@@ -90,6 +89,13 @@ class FlowVideoWriter:
     def abort(self) -> None:
         """Throws the file away."""
         self._video.abort()
+
+
+def draw_flow(
+    values: NDArray[np.float32], *, rotation: int, max_pixels: float
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]:
+    """Y, U and V of vectors (2, H, W) in the usual colours, turned as the picture is shown; zeros are white."""
+    return rgb_to_yuv420(flow_to_rgb(rotate_vectors(values, rotation), max_pixels=max_pixels))
 
 
 def rgb_to_yuv420(rgb: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]:

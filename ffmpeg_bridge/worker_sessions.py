@@ -25,15 +25,14 @@ from ssvc_codec.bitstream import BITMAP_INFO_SIZE, FOURCC, FrameType
 from ssvc_codec.decoder import Decoder
 from ssvc_codec.encoder import Encoder, ObjectSource
 from ssvc_codec.errors import BitstreamError, LimitError
-from ssvc_codec.flow import FlowField, default_flow_max, flow_to_rgb, rotate_vectors
-from ssvc_codec.frame import Color, Frame, VideoFormat
+from ssvc_codec.flow import FlowField, default_flow_max
+from ssvc_codec.frame import Frame, VideoFormat
 from ssvc_codec.packet import Packet
 from ssvc_codec.semantics.open import open_detector
 
 __all__ = ["DecoderSession", "EncoderSession"]
 
 MAX_PACKET_BYTES = 1 << 30
-_BT709 = Color(primaries=1, transfer=1, matrix=1, chroma_location=2)
 Output = TypeVar("Output", Frame, Packet)
 
 
@@ -125,14 +124,14 @@ class DecoderSession:
 
 def _flow_picture(flow: FlowField | None, packet: Packet, video: VideoFormat) -> Frame:
     """The flow in the usual colours, as `ssvc decode --flow-only` shows it: white for a key frame."""
-    from ffmpeg_bridge.flow_video import rgb_to_yuv420
+    from ffmpeg_bridge.flow_video import FLOW_COLOR, draw_flow
 
     values: NDArray[np.float32] = np.zeros((2, video.height, video.width), np.float32)
     if flow is not None:
         values = flow.resampled(1).values
     largest = default_flow_max(width=video.width, height=video.height)
-    planes = rgb_to_yuv420(flow_to_rgb(rotate_vectors(values, video.rotation), max_pixels=largest))
-    video = replace(video, bit_depth=8, color=_BT709)
+    planes = draw_flow(values, rotation=video.rotation, max_pixels=largest)
+    video = replace(video, bit_depth=8, color=FLOW_COLOR)
     return Frame(*planes, video, packet.pts, packet.duration, packet.time_base)
 
 

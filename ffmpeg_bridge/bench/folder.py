@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from ffmpeg_bridge.bench.codec import Settings
 from ffmpeg_bridge.bench.comparisons import Pair, compare, write_comparisons
@@ -15,9 +16,30 @@ from ffmpeg_bridge.bench.results import RowCache, write_rows
 from ffmpeg_bridge.bench.run import Results
 from ssvc_codec.errors import MediaError
 
-__all__ = ["ResultFolder"]
+__all__ = ["ResultFolder", "open_results"]
 
 _NO_PLOTS = "matplotlib is not installed: `pip install ssvc[bench]` brings it, and a run with --resume draws the plots."
+
+
+class _Cache(Protocol):
+    """What was measured before."""
+
+    def clear(self) -> None: ...
+
+
+def open_results(folder: Path, cache: _Cache, *, resume: bool, overwrite: bool) -> None:
+    """Makes a folder for results; empties its cache unless resume.
+
+    Raises MediaError where it holds results and neither resume nor overwrite says what to do with them.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise MediaError(f"{folder}: this is a file, not a folder")
+    is_used = (folder / "results.tsv").exists() or (folder / "cache").exists()
+    if is_used and not (resume or overwrite):
+        raise MediaError(f"{folder} holds results: --resume goes on with them, -y measures anew")
+    if not resume:
+        cache.clear()
+    folder.mkdir(parents=True, exist_ok=True)
 
 
 @dataclass(frozen=True)
@@ -42,14 +64,7 @@ class ResultFolder:
         Raises MediaError where it holds results and neither resume nor overwrite says what to do with them.
         """
         cache = RowCache(self.path / "cache")
-        if self.path.exists() and not self.path.is_dir():
-            raise MediaError(f"{self.path}: this is a file, not a folder")
-        is_used = (self.path / "results.tsv").exists() or (self.path / "cache").exists()
-        if is_used and not (resume or overwrite):
-            raise MediaError(f"{self.path} holds results: --resume goes on with them, -y measures anew")
-        if not resume:
-            cache.clear()
-        self.path.mkdir(parents=True, exist_ok=True)
+        open_results(self.path, cache, resume=resume, overwrite=overwrite)
         return cache
 
     def write(self, results: Results, *, pairs: Sequence[Pair], settings: Settings, choice: Choice) -> None:

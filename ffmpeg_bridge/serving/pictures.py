@@ -84,16 +84,15 @@ class PictureDecoder:
         return b"".join(np.ascontiguousarray(plane).data for plane in (frame.y, frame.u, frame.v))
 
     def _flow_samples(self, fields: list[FlowField]) -> bytes:
-        from ffmpeg_bridge.flow_video import rgb_to_yuv420
-        from ssvc_codec.flow import default_flow_max, flow_to_rgb, rotate_vectors
+        from ffmpeg_bridge.flow_video import draw_flow
+        from ssvc_codec.flow import default_flow_max
 
         video = self._video
         values = np.zeros((2, video.height, video.width), np.float32)
         for field in fields:
             values = field.resampled(1).values
-        turned = rotate_vectors(values, video.rotation)
-        rgb = flow_to_rgb(turned, max_pixels=default_flow_max(width=video.width, height=video.height))
-        return b"".join(plane.tobytes() for plane in rgb_to_yuv420(rgb))
+        largest = default_flow_max(width=video.width, height=video.height)
+        return b"".join(plane.tobytes() for plane in draw_flow(values, rotation=video.rotation, max_pixels=largest))
 
     def _stand_in(self) -> bytes:
         self.is_damaged = True

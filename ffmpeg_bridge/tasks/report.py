@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from ffmpeg_bridge.bench.folder import open_results
 from ffmpeg_bridge.bench.plots import can_plot
 from ffmpeg_bridge.bench.report import table
 from ffmpeg_bridge.tasks.run import ReadingCache, TaskFailure, TaskRow, TaskRun
 from ffmpeg_bridge.tasks.task import ORIGINAL, Task
-from ssvc_codec.errors import MediaError
 from ssvc_codec.evaluation.bd_rate import BdRate, RatePoint
 from ssvc_codec.evaluation.task_rate import RateAtEqual, pareto_front, rate_at_equal, task_bd_rate
 
@@ -74,14 +74,7 @@ class TaskFolder:
         Raises MediaError where it holds results and neither resume nor overwrite says what to do with them.
         """
         cache = ReadingCache(self.path / "cache")
-        if self.path.exists() and not self.path.is_dir():
-            raise MediaError(f"{self.path}: this is a file, not a folder")
-        is_used = (self.path / "results.tsv").exists() or (self.path / "cache").exists()
-        if is_used and not (resume or overwrite):
-            raise MediaError(f"{self.path} holds results: --resume goes on with them, -y measures anew")
-        if not resume:
-            cache.clear()
-        self.path.mkdir(parents=True, exist_ok=True)
+        open_results(self.path, cache, resume=resume, overwrite=overwrite)
         return cache
 
     def write(self, run: TaskRun, *, missing: Mapping[str, str]) -> None:

@@ -63,7 +63,7 @@ def decode(packets: Sequence[Packet], **options: object) -> list[Frame]:
 
 
 def flows(packets: Sequence[Packet], **options: object) -> list[FlowField]:
-    decoder = Decoder(parts={"motion"}, device="cpu", **options)  # type: ignore[arg-type]
+    decoder: Decoder[FlowField] = Decoder(parts={"motion"}, device="cpu", **options)  # type: ignore[arg-type]
     return [field for packet in packets for field in decoder.send(packet)]
 
 
