@@ -4,33 +4,19 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
 from ssvc_codec.errors import ModelError
-from ssvc_codec.nets.inter import InterConfig, InterNet
-from ssvc_codec.nets.intra import IntraConfig, IntraNet
+from ssvc_codec.nets.inter import InterNet
+from ssvc_codec.nets.intra import IntraNet
 from ssvc_codec.training import auto
 from ssvc_codec.training.auto import LEARNING_RATES, AutoOptions, AutoTrainer, Slice, next_stage
 from ssvc_codec.training.export import export_model
 from ssvc_codec.training.real_validation import code_groups
-from ssvc_codec.training.shards import ShardWriter, read_shards
-
-INTRA = IntraConfig(width8=16, width16=24, n_y=24, n_z=4, analysis8=1, analysis16=1, mend_width=8, mend_layers=1)
-INTER = InterConfig(
-    n_motion_z=4,
-    motion_width=16,
-    n_residual=24,
-    n_residual_z=4,
-    residual_width=16,
-    analysis_width=16,
-    refine_width=8,
-    refine_width8=16,
-    mend_width=8,
-    mend_layers=1,
-)
+from ssvc_codec.training.shards import read_shards
 
 
 def slice_of(stage, before, after, *, share=1.0, minutes=10.0):
@@ -56,34 +42,12 @@ def test_a_stage_that_lost_comes_back_at_a_quarter_of_its_rate_and_with_less_hop
 
 
 @pytest.fixture
-def data(tmp_path: Path) -> Path:
-    writer = ShardWriter(tmp_path / "data")
-    for number in range(3):
-        y, x = np.mgrid[:64, :96]
-        frames = []
-        for t in range(5):
-            wave = 128 + 80 * np.sin((x - 2 * t) / (4 + number)) * np.cos((y + t) / 9)
-            luma = wave.clip(0, 255).astype(np.uint8)
-            frames.append((luma, luma[::2, ::2].copy(), 255 - luma[::2, ::2]))
-        writer.add(frames, f"wave@{number}")
-    writer.flush()
-    return tmp_path / "data"
-
-
-@pytest.fixture
-def model(tmp_path: Path) -> str:
-    torch.manual_seed(0)
-    export_model(IntraNet(INTRA), InterNet(INTER), tmp_path / "m", name="small", about={})
-    return str(tmp_path / "m")
-
-
-@pytest.fixture
-def trainer(data: Path, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AutoTrainer:
+def trainer(data: Path, model: str, small: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AutoTrainer:
     """Two slices of the shortest kind, their learning left to the tests."""
 
     def untrained(self: AutoTrainer, folder: Path, *_rest: object) -> None:
         torch.manual_seed(len(self.ledger.slices) + 1)
-        export_model(IntraNet(INTRA), InterNet(INTER), folder / "model", name="small", about={})
+        export_model(IntraNet(small.intra), InterNet(small.inter), folder / "model", name="small", about={})
 
     monkeypatch.setattr(AutoTrainer, "_train_intra", untrained)
     monkeypatch.setattr(AutoTrainer, "_train_inter", untrained)

@@ -2,59 +2,22 @@
 
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from ssvc_codec.errors import MediaError, ModelError
-from ssvc_codec.nets.inter import InterConfig, InterNet, InterOutput, half_to_planes
-from ssvc_codec.nets.intra import IntraConfig, IntraNet, to_half
+from ssvc_codec.nets.inter import InterNet, InterOutput, half_to_planes
+from ssvc_codec.nets.intra import IntraNet, to_half
 from ssvc_codec.training.clips import ClipSampler, known_motion
 from ssvc_codec.training.export import export_model, import_inter
 from ssvc_codec.training.inter import InterTrainer, InterTrainOptions, train_inter
 from ssvc_codec.training.inter_validation import validate_clips
 from ssvc_codec.training.sampling import random_inter_masks
-from ssvc_codec.training.shards import ShardWriter, read_shards
+from ssvc_codec.training.shards import read_shards
 from ssvc_codec.weights import load_model
-
-INTRA = IntraConfig(width8=16, width16=24, n_y=24, n_z=4, analysis8=1, analysis16=1, mend_width=8, mend_layers=1)
-INTER = InterConfig(
-    n_motion_z=4,
-    motion_width=16,
-    n_residual=24,
-    n_residual_z=4,
-    residual_width=16,
-    analysis_width=16,
-    refine_width=8,
-    refine_width8=16,
-    mend_width=8,
-    mend_layers=1,
-)
-
-
-@pytest.fixture
-def data(tmp_path: Path) -> Path:
-    """A shard of 4 clips of 6 frames of 64x96: waves that move by 2 samples a frame."""
-    writer = ShardWriter(tmp_path / "data")
-    for number in range(4):
-        y, x = np.mgrid[:64, :96]
-        frames = []
-        for t in range(6):
-            wave = 128 + 80 * np.sin((x - 2 * t) / (4 + number)) * np.cos((y + t) / 9)
-            luma = wave.clip(0, 255).astype(np.uint8)
-            frames.append((luma, luma[::2, ::2].copy(), 255 - luma[::2, ::2]))
-        writer.add(frames, f"wave{number}")
-    writer.flush()
-    return tmp_path / "data"
-
-
-@pytest.fixture
-def model(tmp_path: Path) -> str:
-    """A folder with small fresh networks for I and P frames."""
-    torch.manual_seed(0)
-    export_model(IntraNet(INTRA), InterNet(INTER), tmp_path / "m", name="small", about={})
-    return str(tmp_path / "m")
 
 
 def options(data: Path, out: Path, model: str, **changes: object) -> InterTrainOptions:
@@ -150,8 +113,8 @@ def test_the_intra_networks_learn_where_asked(data: Path, tmp_path: Path, model:
     assert "intra" in changed(trainer, before)
 
 
-def test_fresh_transforms_start_from_principal_components(data: Path, tmp_path: Path) -> None:
-    export_model(IntraNet(INTRA), None, tmp_path / "intra", name="small", about={})
+def test_fresh_transforms_start_from_principal_components(data: Path, tmp_path: Path, small: Any) -> None:
+    export_model(IntraNet(small.intra), None, tmp_path / "intra", name="small", about={})
     trainer = InterTrainer(options(data, tmp_path / "run", str(tmp_path / "intra"), stage="motion"))
     trainer.step(0.5)
     assert trainer.started == {"motion"}
@@ -190,7 +153,7 @@ def test_a_batch_that_is_not_finite_is_skipped(
     assert changed(trainer, before) == set()
 
 
-def test_a_run_validates_saves_and_exports(data: Path, tmp_path: Path, model: str) -> None:
+def test_a_run_validates_saves_and_exports(data: Path, tmp_path: Path, model: str, small: Any) -> None:
     lines: list[str] = []
     trainer = train_inter(options(data, tmp_path / "run", model, stage="joint", max_steps=2), lines.append)
     assert trainer.run.step == 2
@@ -200,16 +163,16 @@ def test_a_run_validates_saves_and_exports(data: Path, tmp_path: Path, model: st
     assert np.isfinite(finite).all()
     assert lines[-1].startswith("validation: ")
     exported = load_model(str(tmp_path / "run" / "model"))
-    assert import_inter(exported).config == INTER
+    assert import_inter(exported).config == small.inter
     assert (tmp_path / "run" / "validation.csv").read_text().count("\n") == 2
     further = InterTrainer(options(data, tmp_path / "next", str(tmp_path / "run" / "model"), stage="gop"))
     assert further.started == {"motion", "residual"}
 
 
-def test_the_figures_of_validation_fit_one_another(data: Path) -> None:
+def test_the_figures_of_validation_fit_one_another(data: Path, small: Any) -> None:
     torch.manual_seed(0)
     clips = list(read_shards(data))[:1]
-    row = validate_clips(IntraNet(INTRA), InterNet(INTER), clips, device="cpu")
+    row = validate_clips(IntraNet(small.intra), InterNet(small.inter), clips, device="cpu")
     assert row["score"] == pytest.approx(np.mean([row[f"score{q}"] for q in (8, 24, 40, 56)]))
     for q in (8, 24, 40, 56):
         assert 0 < row[f"z{q}"] < row[f"m{q}"] + row[f"r{q}"]
@@ -218,15 +181,15 @@ def test_the_figures_of_validation_fit_one_another(data: Path) -> None:
 
 
 @pytest.mark.parametrize("q", [0.0, 36.0, 63.0])
-def test_an_exported_network_of_p_frames_comes_back(tmp_path: Path, q: float) -> None:
+def test_an_exported_network_of_p_frames_comes_back(tmp_path: Path, q: float, small: Any) -> None:
     torch.manual_seed(2)
-    net = InterNet(INTER)
+    net = InterNet(small.inter)
     with torch.no_grad():
         for parameter in net.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.03)
-    export_model(IntraNet(INTRA), net, tmp_path / "m", name="small", about={})
+    export_model(IntraNet(small.intra), net, tmp_path / "m", name="small", about={})
     again = import_inter(load_model(str(tmp_path / "m")))
-    assert again.config == INTER
+    assert again.config == small.inter
     before, after = some_pass(net, q), some_pass(again, q)
     assert after.residual is not None
     assert before.residual is not None
