@@ -3,8 +3,8 @@
     python benchmarks/loader.py clip.ssv --source clip.mkv --out results/loader.tsv
 
 A sample is a GoP of the .ssv: its key frame and the flow of its other frames. Every way goes through a DataLoader with
-1 and 2 workers of one thread each; the ways take turns, and the median over rounds counts. The clock starts when every
-worker has given its first sample, so that neither start nor weights are in it.
+1 and 2 workers of one thread each; the ways take turns, and the median over rounds counts. Whole passes over the data
+are timed, the second of each: start, weights and what is decoded ahead for later samples are not in it or wholly so.
 
 | way | what |
 |---|---|
@@ -17,19 +17,21 @@ worker has given its first sample, so that neither start nor weights are in it.
 | h264_key_dis | by PyAV: key frame as RGB, and DIS flow (fast preset) of the luma in full size |
 | h264_key_dis4 | the same with luma at 1/4, where DIS is cheap and coarse |
 
-The H.264 file is made of --source by libx264 (medium, crf 23, the .ssv's GoP length). `ratio` is the speed over that of
-h264_key_dis with as many workers; `cpu_ratio` the same of CPU time in the workers, which holds on a busy machine too.
-Needs opencv.
+The H.264 file is made of --source by libx264 (medium, the .ssv's GoP length) at the crf whose luma PSNR is nearest to
+that of the .ssv. DIS gets the luma plane as it is in memory, and gives one vector a sample; .ssv has one for 4x4.
+`ratio` is the speed over that of h264_key_dis with as many workers; `cpu_ratio` the same of CPU time in the workers,
+which holds on a busy machine too. Needs opencv.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -41,6 +43,7 @@ from results import write_table
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from ssvc_codec.dataset import SsvFile, SsvIterable
+from ssvc_codec.decoder import Decoder
 
 REFERENCE = "h264_key_dis"
 SSV_WAYS: dict[str, dict[str, Any]] = {
@@ -69,6 +72,7 @@ class H264Gops(IterableDataset[Any]):
     def __iter__(self) -> Iterator[Moment]:
         info = get_worker_info()
         first, step = (info.id, info.num_workers) if info is not None else (0, 1)
+        cv2.setNumThreads(1)
         for _ in range(first, self._n_times, step):
             yield from self._once()
 
@@ -86,7 +90,7 @@ class H264Gops(IterableDataset[Any]):
                 if self._scale is None or k % self._keyint == 0:
                     rgb.append(frame.to_ndarray(format="rgb24"))
                 if self._scale is not None:
-                    luma = frame.to_ndarray(format="gray")
+                    luma = luma_of(frame)
                     if self._scale > 1:
                         height, width = (n // self._scale for n in luma.shape)
                         luma = cv2.resize(luma, (width, height), interpolation=cv2.INTER_AREA)
@@ -111,21 +115,71 @@ def ready(_sample: Any) -> Moment:
 
 def rate(data: IterableDataset[Any], workers: int) -> tuple[float, float]:
     """Samples a second of all workers together, and CPU seconds for a sample."""
-    times: list[list[Moment]] = [[] for _ in range(workers)]
-    for k, moment in enumerate(DataLoader(data, batch_size=None, num_workers=workers)):
-        times[k % workers].append(Moment(*map(float, moment)))  # a DataLoader asks its workers in turn
-    begun = max(own[0].clock for own in times)  # all have opened what they need
-    ended = min(own[-1].clock for own in times)
-    n_samples = sum(begun < moment.clock <= ended for own in times for moment in own)
-    cpu = [(own[-1].cpu - own[0].cpu) / (len(own) - 1) for own in times]
-    return n_samples / (ended - begun), statistics.mean(cpu)
+    loader = DataLoader(data, batch_size=None, num_workers=workers, persistent_workers=True)
+    passes: list[list[Moment]] = []
+    clock = 0.0
+    for _ in range(2):
+        clock = time.perf_counter()
+        passes.append([Moment(*map(float, moment)) for moment in loader])
+    seconds = time.perf_counter() - clock
+    last = [[max(m.cpu for m in one[k::workers]) for k in range(workers)] for one in passes]  # workers take turns
+    cpu = sum(after - before for before, after in zip(*last, strict=True))
+    return len(passes[1]) / seconds, cpu / len(passes[1])
 
 
-def encode_h264(source: Path, out: Path, *, keyint: int, n_frames: int) -> None:
+def luma_of(frame: av.VideoFrame) -> np.ndarray:
+    """The luma plane (H, W) uint8."""
+    plane = frame.planes[0]
+    rows = np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, plane.line_size)
+    return np.ascontiguousarray(rows[:, : plane.width])
+
+
+def luma_planes(path: Path, n_frames: int) -> list[np.ndarray]:
+    """The first frames of a video, 4:2:0."""
+    with av.open(str(path)) as container:
+        frames = zip(range(n_frames), container.decode(video=0), strict=False)
+        return [luma_of(frame.reformat(format="yuv420p")) for _, frame in frames]
+
+
+def psnr(planes: Iterable[np.ndarray], reference: list[np.ndarray]) -> float:
+    """Mean over frames, in dB."""
+    errors = [float(np.square(a.astype(float) - b).mean()) for a, b in zip(planes, reference, strict=True)]
+    return statistics.mean(10 * math.log10(255**2 / max(error, 1e-6)) for error in errors)
+
+
+def ssv_psnr(file: SsvFile, reference: list[np.ndarray]) -> float:
+    """Of the fully decoded .ssv."""
+    decoder = Decoder(device="cpu", threads=1)
+    with file.open() as opened:
+        return psnr((decoder.send(opened.packet(k))[0].y for k in range(file.n_frames)), reference)
+
+
+def match_h264(
+    source: Path, out: Path, reference: list[np.ndarray], wanted: float, *, keyint: int
+) -> tuple[int, float]:
+    """Encodes at the crf whose PSNR is nearest to the one that is wanted. Returns both."""
+    low, high = 10, 45
+    found: dict[int, float] = {}
+
+    def measure(crf: int) -> float:
+        if crf not in found:
+            encode_h264(source, out, keyint=keyint, n_frames=len(reference), crf=crf)
+            found[crf] = psnr(luma_planes(out, len(reference)), reference)
+        return found[crf]
+
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if measure(middle) > wanted else (low, middle)
+    best = min((low, high), key=lambda crf: abs(measure(crf) - wanted))
+    encode_h264(source, out, keyint=keyint, n_frames=len(reference), crf=best)
+    return best, found[best]
+
+
+def encode_h264(source: Path, out: Path, *, keyint: int, n_frames: int, crf: int) -> None:
     """The same frames by libx264, key frames where the .ssv has them."""
-    options = ["-frames:v", str(n_frames), "-an", "-c:v", "libx264", "-crf", "23", "-pix_fmt", "yuv420p"]
+    options = ["-frames:v", str(n_frames), "-an", "-c:v", "libx264", "-crf", str(crf), "-pix_fmt", "yuv420p"]
     gop = ["-g", str(keyint), "-keyint_min", str(keyint), "-sc_threshold", "0"]
-    subprocess.run(["ffmpeg", "-v", "error", "-i", source, *options, *gop, out], check=True)
+    subprocess.run(["ffmpeg", "-y", "-v", "error", "-i", source, *options, *gop, out], check=True)
 
 
 def main() -> None:
@@ -134,7 +188,7 @@ def main() -> None:
     parser.add_argument("ssv", type=Path, help="GoPs of equal length")
     parser.add_argument("--source", type=Path, required=True, help="the video it was made of")
     parser.add_argument("--out", type=Path)
-    parser.add_argument("--samples", type=int, default=16, help="of each way, worker and round")
+    parser.add_argument("--samples", type=int, default=32, help="of each way, worker and pass")
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
@@ -144,7 +198,11 @@ def main() -> None:
     rates: dict[tuple[str, int], list[tuple[float, float]]] = {(way, n): [] for way in ways for n in options.workers}
     with tempfile.TemporaryDirectory() as folder:
         h264 = Path(folder) / "clip.mp4"
-        encode_h264(options.source, h264, keyint=keyint, n_frames=file.n_frames)
+        reference = luma_planes(options.source, file.n_frames)
+        wanted = ssv_psnr(file, reference)
+        crf, reached = match_h264(options.source, h264, reference, wanted, keyint=keyint)
+        sizes = f"{int(file.sizes.sum())} bytes, H.264 of crf {crf} {reached:.2f} dB and {h264.stat().st_size} bytes"
+        print(f"luma PSNR: .ssv {wanted:.2f} dB and {sizes}", flush=True)
         for _ in range(options.rounds):
             for way, workers in rates:
                 n_times = -(-options.samples * workers // n_gops)

@@ -34,7 +34,7 @@ class Spy:
         self._n_symbols = 0
         self._batch = batch
         self._calls: list[tuple[IntegerScaleHead, list[Any]]] = []
-        self._read, self._y_indexes = StringDecoder.read, IntegerScaleHead.y_indexes
+        self._read, self.y_indexes = StringDecoder.read, IntegerScaleHead.y_indexes
 
     @contextmanager
     def watching(self) -> Iterator[None]:
@@ -48,9 +48,9 @@ class Spy:
 
         def y_indexes(head: IntegerScaleHead, *rows: Any) -> NDArray[np.uint8]:
             if self._batch == "row":
-                index = np.concatenate([self._y_indexes(head, *cut(rows, i)) for i in range(len(rows[0]))])
+                index = np.concatenate([self.y_indexes(head, *cut(rows, i)) for i in range(len(rows[0]))])
             else:
-                index = self._y_indexes(head, *rows)
+                index = self.y_indexes(head, *rows)
             if self._batch == "file":
                 self._calls.append((head, list(rows)))
             else:
@@ -72,7 +72,7 @@ class Spy:
         calls = [rows for other, rows in self._calls if other is head]
         joined = [None if column[0] is None else np.concatenate(column) for column in zip(*calls, strict=True)]
         ends = np.cumsum([len(rows[0]) for rows in calls])
-        return np.split(self._y_indexes(head, *joined), ends[:-1])  # type: ignore[arg-type]
+        return np.split(self.y_indexes(head, *joined), ends[:-1])  # type: ignore[arg-type]
 
 
 def cut(rows: Sequence[Any], i: int) -> list[Any]:

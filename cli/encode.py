@@ -68,7 +68,7 @@ def encode(
     ] = None,
     preset: Annotated[
         Literal["fast", "medium", "slow"],
-        typer.Option(help="Effort of the encoder; also chooses how hard motion is searched."),
+        typer.Option(help="Effort of the encoder: how hard motion is searched, and what is tried to save bits."),
     ] = "medium",
     keyint: Annotated[
         str,

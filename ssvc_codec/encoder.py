@@ -92,12 +92,12 @@ class Encoder:
         """Opens an encoder.
 
         crf: 0 (best) to 63, the nearest whole number counts; 28 if None. rate_control: chooses q frame by frame, in
-        place of crf. preset: encoder effort; "fast" rounds latents
-        and searches motion at 1/8, the others weigh each latent against its rate and search at 1/4, "slow" with
-        more candidates. keyint: largest distance of I frames, 1 for I frames alone. min_keyint: smallest distance at
-        which a scene cut makes an I frame (default: a tenth of keyint). scenecut: look for cuts. object_source: says
-        where objects are, unless send is told. object_quality: added to q for classes by name, and for "background";
-        a group takes the largest of its objects. model: name or folder.
+        place of crf. preset: encoder effort; "fast" rounds latents and searches motion at 1/8, the others weigh
+        each latent and each cell against its rate, search at 1/4 and improve the latents of motion by gradient,
+        "slow" in more steps. keyint: largest distance of I frames, 1 for I frames alone. min_keyint: smallest
+        distance at which a scene cut makes an I frame (default: a tenth of keyint). scenecut: look for cuts.
+        object_source: says where objects are, unless send is told. object_quality: added to q for classes by name,
+        and for "background"; a group takes the largest of its objects. model: name or folder.
         device: auto, cpu or cuda. threads: 0 leaves torch's own choice. reduced_precision: bfloat16 where it is fast.
         keep_reconstruction: make it also where no P frame needs it.
         Raises ValueError, LimitError (picture size), ModelError.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from numpy.typing import NDArray
@@ -16,6 +16,8 @@ from .request import Request
 from .sample import Sample
 
 __all__ = ["ClipSet"]
+
+CELLS_AT_ONCE = 1600  # of pictures that are decoded at once; with more of them nothing was gained
 
 
 class ClipSet:
@@ -52,6 +54,32 @@ class ClipSet:
                 self.files, self.labels, self.clips, self.request, model=self._model, device=self._device
             )
         return self._reader
+
+    def read_all(self, indexes: Iterable[int]) -> Iterator[tuple[int, Sample[NDArray[Any]] | None]]:
+        """Clips with their numbers, in order, GoPs of small pictures being decoded several at once."""
+        numbers = list(indexes)
+        begin = 0
+        while begin < len(numbers):
+            end = self._reach(numbers, begin)
+            if end > begin + 1:
+                self.reader.ahead(numbers[begin:end])
+            for index in numbers[begin:end]:
+                yield index, self.read(index)
+            begin = end
+
+    def _reach(self, numbers: Sequence[int], begin: int) -> int:
+        """Where to end what is decoded at once: before the first GoP that is one too many."""
+        gops: set[tuple[int, int]] = set()
+        n_cells = 0
+        for k in range(begin, len(numbers)):
+            clip = self.clips[numbers[k]]
+            if (place := (clip.file, clip.gop)) not in gops:
+                video = self.files[clip.file].header.format
+                n_cells += -(-video.height // 32) * -(-video.width // 32)
+                if gops and n_cells > CELLS_AT_ONCE:
+                    return k
+                gops.add(place)
+        return len(numbers)
 
     def read(self, index: int) -> Sample[NDArray[Any]] | None:
         """A clip; None, with a warning, where it is damaged and strict is not asked for."""

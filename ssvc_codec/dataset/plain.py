@@ -36,4 +36,4 @@ def iter_samples(
     clips = ClipSet(paths, Request(**options), labels=labels, strict=strict, model=model, device=device)
     order = EpochOrder(clips.clips.gops, shuffle=shuffle, seed=seed)
     order.set_epoch(epoch)
-    return (sample for index in order.remaining() if (sample := clips.read(int(index))) is not None)
+    return (sample for _, sample in clips.read_all(order.remaining().tolist()) if sample is not None)

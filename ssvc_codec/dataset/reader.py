@@ -9,17 +9,16 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from ..bitstream import ParsedPacket, SceneObject, SequenceHeader, SubstreamKind
+from ..bitstream import ParsedPacket, SceneObject, SequenceHeader
 from ..errors import BitstreamError
-from ..selection import Selection
 from .clips import Clip, ClipTable
+from .flows import FlowReader
 from .request import Request
 from .sample import Boxes, Sample
 from .source import OpenFile, SsvFile
 
 if TYPE_CHECKING:
     from ..decoder import Decoder
-    from ..flow import FlowField
     from ..frame import Frame
     from ..latents import Latents
 
@@ -56,13 +55,27 @@ class ClipReader:
     ) -> None:
         self._files, self._labels, self._clips, self._request = files, labels, clips, request
         self._model, self._device = model, device
-        self.n_bytes_read = 0
+        self._n_bytes_read = 0
+        self._flows = FlowReader(files, request, model=model, device=device)
         self._forget()
+
+    @property
+    def n_bytes_read(self) -> int:
+        """Of all files so far."""
+        return self._n_bytes_read + self._flows.n_bytes_read
+
+    def ahead(self, indexes: Sequence[int]) -> None:
+        """Decodes at once what clips that are read next will need: faster where pictures are small.
+
+        What is wrong with one of them, read will tell.
+        """
+        clips = [self._clips[index] for index in indexes]
+        if "flow" in self._request.parts:
+            self._flows.ahead(clips)
 
     def _forget(self) -> None:
         """Begins anew: after an error no decoder's state can be trusted."""
         self._pictures: Decoder[Frame] | None = None
-        self._motion: Decoder[FlowField] | None = None
         self._latents: Decoder[Latents] | None = None
         self._places: dict[str, tuple[int, int, int]] = {}  # by decoder: file, GoP, number of the next frame
         self._objects: tuple[SceneObject, ...] = ()
@@ -80,7 +93,7 @@ class ClipReader:
                 self._forget()
                 raise
             finally:
-                self.n_bytes_read += opened.n_bytes_read
+                self._n_bytes_read += opened.n_bytes_read
 
     def _read(self, index: int, clip: Clip, opened: OpenFile) -> Sample[NDArray[Any]]:
         parts, file = self._request.parts, opened.file
@@ -103,7 +116,7 @@ class ClipReader:
             height=video.height,
             keyframe=key.keyframe,
             frames=self._frames(clip, opened) if "frames" in parts else nothing,
-            flow=self._flow(clip, opened) if "flow" in parts else nothing,
+            flow=self._flows.read(clip) if "flow" in parts else nothing,
             boxes=self._boxes(clip, opened, head.sequence_header) if "boxes" in parts else nothing,
             crops=key.crops,
             crop_boxes=key.crop_boxes,
@@ -134,29 +147,6 @@ class ClipReader:
         from .pixels import frame_pixels
 
         return np.stack([frame_pixels(frame, self._request.size) for frame in self._decode_pictures(clip, opened)])
-
-    def _flow(self, clip: Clip, opened: OpenFile) -> NDArray[np.float32]:
-        from .pixels import resize_flow
-
-        if self._motion is None:
-            from ..decoder import Decoder
-
-            select = self._request.selection or Selection()  # with a selection packets may be cut off after MOTION
-            self._motion = Decoder(parts={"motion"}, select=select, model=self._model, device=self._device)
-        decoder = self._motion
-
-        def step(number: int) -> FlowField | None:
-            fields = decoder.send(opened.packet_up_to(number, lambda kind: kind == SubstreamKind.MOTION))
-            return fields[0] if fields else None
-
-        fields = self._run("motion", clip, step)[1:]
-        values = [resize_flow(field.values, self._request.flow_size) for field in fields if field is not None]
-        if len(values) != clip.n_frames - 1:
-            raise BitstreamError(f"{opened.file.path}: a key frame within GoP {clip.gop} is not marked as one")
-        if values:
-            return np.stack(values)
-        video = opened.file.header.format
-        return np.zeros((0, 2, *(self._request.flow_size or (-(-video.height // 4), -(-video.width // 4)))), np.float32)
 
     def _boxes(self, clip: Clip, opened: OpenFile, header: SequenceHeader) -> Boxes[Any]:
         def step(number: int) -> list[SceneObject]:

@@ -6,7 +6,7 @@ import os
 from array import array
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -66,13 +66,12 @@ class OpenFile:
                     raise
                 n_bytes *= 8
 
-    def packet_up_to(self, number: int, wanted: Callable[[int], bool]) -> Packet:
-        """The packet as far as its last substream of a wanted kind."""
+    def parsed_up_to(self, number: int, wanted: Callable[[int], bool]) -> ParsedPacket:
+        """The packet as far as its last substream of a wanted kind. Raises BitstreamError, LimitError."""
         head = self.head(number)
         ends = [entry.offset + entry.coded_size for entry in head.entries if wanted(entry.kind)]
         end = max(ends, default=head.head_length)
-        data = bytes(head.data[:end]) if end <= len(head.data) else self.read(number, end)
-        return Packet(data, None, bool(self.file.is_key[number]))
+        return replace(head, data=head.data[:end] if end <= len(head.data) else memoryview(self.read(number, end)))
 
 
 @dataclass(frozen=True, eq=False)

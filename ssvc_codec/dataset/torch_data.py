@@ -68,7 +68,16 @@ class SsvDataset(Dataset[Any]):
     def __getitem__(self, index: int) -> Any:
         if not -len(self) <= index < len(self):
             raise IndexError(index)
-        sample = self._clips.read(index % len(self))
+        return self._transformed(self._clips.read(index % len(self)))
+
+    def __getitems__(self, indexes: Sequence[int]) -> list[Any]:
+        """A batch at once, as a DataLoader asks for it: faster than one by one."""
+        if any(not -len(self) <= index < len(self) for index in indexes):
+            raise IndexError(f"{indexes} of {len(self)}")
+        numbers = [index % len(self) for index in indexes]
+        return [self._transformed(sample) for _, sample in self._clips.read_all(numbers)]
+
+    def _transformed(self, sample: Sample[Any] | None) -> Any:
         if sample is None:
             return None
         return sample.to_torch() if self._transform is None else self._transform(sample.to_torch())
@@ -162,9 +171,8 @@ class SsvIterable(IterableDataset[Any]):
         self._passes.begin()
         info = get_worker_info()
         part = (info.id, info.num_workers) if info is not None else (0, 1)
-        for index in self.order.remaining(*part).tolist():
+        for index, sample in self._clips.read_all(self.order.remaining(*part).tolist()):
             self.order.mark([index])
-            sample = self._clips.read(index)
             if sample is not None:
                 yield sample.to_torch() if self._transform is None else self._transform(sample.to_torch())
 

@@ -13,13 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import BitstreamError, ModelError
-from .tables import PRECISION
+from .tables import N_TABLES, PRECISION
 
 __all__ = ["StringDecoder", "SymbolCoder"]
 
 stream: Any = import_module("constriction").stream  # an extension module without type stubs
 AnsCoder = stream.stack.AnsCoder
 ESCAPE_MODEL = stream.model.Uniform(2**16)
+TABLE_BOUNDS = np.arange(N_TABLES + 1)
 SYMBOL_LIMIT = 2**15 - 1  # largest magnitude that an escape can carry
 
 
@@ -95,14 +96,13 @@ class StringDecoder:
         coder, ans = self._coder, self._ans
         order, counts = _by_table(indexes.reshape(-1))
         pieces: list[NDArray[np.int32]] = []
-        for table in range(1, len(coder._models)):
-            if counts[table]:
-                pieces.append(ans.decode(coder._models[table], int(counts[table])))
+        for table, count in enumerate(counts.tolist()):
+            if count:
+                pieces.append(ans.decode(coder._models[table], count))
         if pieces:
-            reach = np.repeat(coder.reach, counts)
             coded = np.concatenate(pieces)
-            symbols = np.where(coded & 1, -(coded >> 1) - 1, coded >> 1)
-            escaped = np.flatnonzero(coded == 2 * reach + 1)
+            symbols = (coded >> 1) ^ -(coded & 1)
+            escaped = np.flatnonzero(coded == np.repeat(2 * coder.reach + 1, counts))
             if escaped.size:
                 values = ans.decode(ESCAPE_MODEL, int(escaped.size))
                 symbols[escaped] = values.astype(np.uint16).view(np.int16)
@@ -121,4 +121,5 @@ def _by_table(indexes: NDArray[np.uint8]) -> tuple[NDArray[np.intp], NDArray[np.
     """Positions of the coded symbols (index above 0) sorted by table, stably; and counts per table."""
     coded = np.flatnonzero(indexes != 0)
     tables = indexes[coded]
-    return coded[np.argsort(tables, kind="stable")], np.bincount(tables, minlength=64)  # a radix sort for 8 bits
+    order = np.argsort(tables, kind="stable")  # a radix sort for 8 bits
+    return coded[order], np.diff(np.searchsorted(tables[order], TABLE_BOUNDS))

@@ -57,19 +57,20 @@ class IntegerScaleHead:
         """z: (n, C_z) symbols; q: (n,) q_index of each cell; extra: (n, n_extra). Returns (n, 4 C_y)."""
         if q.size and (q == q[0]).all():
             q = q[:1]  # one row serves all cells
-        scaled = (z.astype(np.int64) * self._dequant[q] + 128) >> 8
-        a = np.clip(scaled, -ACTIVATION_LIMIT, ACTIVATION_LIMIT).astype(np.float32)
+        a = _limited(((z.astype(np.int64) * self._dequant[q] + 128) >> 8).astype(np.float32))
         if extra is not None:
             a = np.concatenate([a, extra.astype(np.float32)], axis=1)
         for layer in (0, 1, 2):
             bias = self._biases[layer]
-            a = a @ self._weights[layer] + (bias if bias.ndim == 1 else bias[q])
+            a = a @ self._weights[layer]
+            a += bias if bias.ndim == 1 else bias[q]
             a *= np.float32(2.0 ** -SHIFTS[layer])
             if layer < 2:
-                a = np.floor(a)
-                a = np.where(a < 0, np.floor(a * np.float32(0.125)), a)
-                a = np.clip(a, -ACTIVATION_LIMIT, ACTIVATION_LIMIT)
-        return np.clip(a, 0, 63, out=a).astype(np.uint8)  # below 0 and above 63 clipped, the rest floored
+                np.floor(a, out=a)
+                np.maximum(a, np.floor(a * np.float32(0.125)), out=a)  # a leaky slope: of integers below 0, the second
+                _limited(a)
+        np.maximum(a, 0, out=a)
+        return np.minimum(a, 63, out=a).astype(np.uint8)  # below 0 and above 63 clipped, the rest floored
 
     def known_answer(self) -> str:
         """SHA-256 of the indexes for a fixed pattern; compared with the stored one when a model is loaded."""
@@ -87,3 +88,9 @@ class IntegerScaleHead:
         digest = hashlib.sha256(self.z_indexes(q, states).tobytes())
         digest.update(self.y_indexes(z, q, extra).tobytes())
         return digest.hexdigest()
+
+
+def _limited(a: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Clipped to what an activation can be, in place."""
+    np.maximum(a, -ACTIVATION_LIMIT, out=a)
+    return np.minimum(a, ACTIVATION_LIMIT, out=a)

@@ -15,8 +15,9 @@ from ssvc_codec.gop.scene_cut import SceneCutDetector
 
 __all__ = ["FramePlan", "GopPlanner", "q_offset"]
 
-I_OFFSET: Final = 12  # added to q_index where P frames follow: they inherit what the I frame spends
-P_OFFSETS: Final = (0, 0, 0, 0, 0, 0, 0, 8)  # in turn over the P frames of a group: every eighth refreshes the picture
+I_OFFSET: Final = 14  # added to q_index where P frames follow: they inherit what the I frame spends
+P_OFFSETS: Final = (0, 0, 0, 0, 0, 0, 0, 8)  # in turn over the P frames: every eighth refreshes the picture,
+LEAST_HEIRS: Final = 8  # where at least so many frames up to the next I frame inherit it
 _N_FRAME_NUMBERS: Final = 1 << 16
 
 
@@ -43,6 +44,8 @@ class FramePlan:
 def q_offset(distance: int, *, keyint: int) -> int:
     """What a frame gets added to the stream's q_index. distance: frames since the I frame."""
     if distance:
+        if keyint - distance <= LEAST_HEIRS:
+            return 0
         return P_OFFSETS[(distance - 1) % len(P_OFFSETS)]
     return I_OFFSET if keyint > 1 else 0
 

@@ -12,14 +12,14 @@ from typing import Final, Protocol
 
 from ssvc_codec.frame import Frame, Plane
 from ssvc_codec.gop.pacing import Clock, Dither
-from ssvc_codec.gop.planner import FramePlan
+from ssvc_codec.gop.planner import I_OFFSET, FramePlan
 from ssvc_codec.gop.rate_model import FrameKind, Outlook, RateModel, gradient_activity, kind_of, kinds_from
 from ssvc_codec.gop.statistics import FrameStatistics
 from ssvc_codec.gop.vbv import LeakyBucket
 
 __all__ = ["MAX_BASE_Q", "MIN_BASE_Q", "BitrateControl", "CodedPicture", "FrameFacts", "RateControl"]
 
-MIN_BASE_Q: Final = -12  # where even I frames have q_index 0
+MIN_BASE_Q: Final = -I_OFFSET  # where even I frames have q_index 0
 MAX_BASE_Q: Final = 63
 HORIZON_SECONDS: Final = 2.0  # over which a surplus is paid back, at least; whole groups of pictures beyond
 MAX_HORIZON_SECONDS: Final = 6.0

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Literal, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Literal, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..errors import ModelError
+from ..errors import BitstreamError, ModelError
 from ..frame import Frame
 from ..nets.inter import InterConfig, InterMasks, InterNet, Planes, half_to_planes, planes_to_half
 from ..nets.intra import to_half
@@ -20,20 +20,38 @@ from ..nets.motion import smooth_flow
 from ..weights import Model
 from .compensation import Compensated, compensate
 from .device import fast_dtype, pick_device
-from .latents import GroupSymbols, LatentCoder, Start
+from .latents import GroupSymbols, LatentCoder, Past
 from .loading import load_head, load_tables, load_weights
 from .maps import CellMaps, cell_mask
+from .motion_search import MotionSearch, MotionTarget
 from .phases import Phases
 from .planes import frame_to_tensor
 from .quantiser import Quantiser
+from .reading import FrameStrings, FrameSymbols, read_frames
 from .reference import Chain, FrameMaps, InterReference, Members, find_starts, flow_before
 from .rows import rows_by_group
+from .skip_search import SymbolPrices, skipped_cells
 from .windows import Window, pick_windows
 
-__all__ = ["Effort", "FrameMaps", "InterCoder", "InterReference", "Members", "PFrame"]
+__all__ = ["Effort", "FrameMaps", "InterCoder", "InterReference", "Members", "MotionFrame", "PFrame"]
 
 Effort = Literal["fast", "medium", "slow"]
-SMOOTHING = (1.0, 3.0, 0.4)  # how smooth the flow is made, in units of what is best on average; slow tries all
+
+
+class Search(NamedTuple):
+    """What an encoder tries (docs/decisions/0009); no decoder sees it."""
+
+    finest: int  # level of the pyramid at which motion estimation stops
+    optimise: bool  # weighs each symbol against its rate
+    skip: bool  # weighs each cell of the residual, and each group of cells
+    motion_steps: int  # of gradient, from the motion that analysis gives
+
+
+SEARCHES: dict[Effort, Search] = {
+    "fast": Search(finest=1, optimise=False, skip=False, motion_steps=0),
+    "medium": Search(finest=0, optimise=True, skip=True, motion_steps=3),
+    "slow": Search(finest=0, optimise=True, skip=True, motion_steps=15),
+}
 
 
 class PFrame(NamedTuple):
@@ -45,6 +63,14 @@ class PFrame(NamedTuple):
     predicted: Tensor  # (1, 6, H/2, W/2), refined
     warped: Tensor  # (1, 6, H/2, W/2)
     picture: Tensor  # (1, 6, H/2, W/2), decoded
+
+
+class MotionFrame(NamedTuple):
+    """One of several P frames of which motion is decoded at once."""
+
+    strings: Mapping[int, bytes]  # MOTION by group
+    maps: FrameMaps
+    before: InterReference
 
 
 class InterCoder:
@@ -65,7 +91,7 @@ class InterCoder:
         if "inter" not in model.config:
             raise ModelError(f"model {model.name} codes I frames alone")
         self.device = pick_device(device)
-        self.effort: Effort = effort
+        self._search = search = SEARCHES[effort]
         try:
             self.net = InterNet(InterConfig(**model.config["inter"]))  # type: ignore[arg-type]
         except TypeError as error:
@@ -76,9 +102,10 @@ class InterCoder:
         motion, residual = load_head(model, "motion"), load_head(model, "residual")
         self.motion = LatentCoder(self.net.motion.latents, motion, tables, device=self.device)
         self.residual = LatentCoder(self.net.residual.latents, residual, tables, device=self.device)
-        optimise = effort != "fast"
-        self._motion_quantiser = Quantiser(tables, self.device, optimise=optimise)
-        self._residual_quantiser = Quantiser(tables, self.device, optimise=optimise)
+        self._motion_quantiser = Quantiser(tables, self.device, optimise=search.optimise)
+        self._residual_quantiser = Quantiser(tables, self.device, optimise=search.optimise)
+        self._motion_search = MotionSearch(self.net, self.motion, self._motion_quantiser)
+        self._prices = SymbolPrices(tables)
         self.dtype = fast_dtype(self.device) if reduced_precision else torch.float32
         _reduce(self.net, self.dtype)
         self._phase = Phases(self.device)
@@ -115,7 +142,7 @@ class InterCoder:
         """Flow (1, 2, H/4, W/4) float32 from a frame to an earlier decoded picture, not yet coded."""
         luma = F.pixel_shuffle(frame_to_tensor(frame, self.device)[:, :64], 8)
         with self._phase("motion estimation"):
-            return self.net.estimation.search(luma, planes.y, finest=1 if self.effort == "fast" else 0)
+            return self.net.estimation.search(luma, planes.y, finest=self._search.finest)
 
     @torch.inference_mode()
     def encode(self, frame: Frame, maps: FrameMaps, before: InterReference, *, flow: Tensor | None = None) -> PFrame:
@@ -125,22 +152,15 @@ class InterCoder:
             flow = self.estimate(frame, before.planes)
         x = frame_to_tensor(frame, self.device)
         luma = F.pixel_shuffle(x[:, :64], 8)
-        strengths = SMOOTHING if self.effort == "slow" else SMOOTHING[:1]
-        coded = [self._encode(x, luma, self._smooth(flow, luma, maps, s), maps, before) for s in strengths]
-        return coded[0] if len(coded) == 1 else min(coded, key=lambda c: self._cost(c, x, maps))
-
-    def _encode(self, x: Tensor, luma: Tensor, flow: Tensor, maps: FrameMaps, before: InterReference) -> PFrame:
-        """One way to code a frame. flow: (1, 2, H/4, W/4), not yet coded."""
-        assert before.planes is not None
+        original = to_half(x)
+        flow = self._smooth(flow, luma, maps)
         net = self.net
         same = before.same_members(maps)
         motion_past = before.motion.past(same)
         starts = find_starts(flow, maps, motion_past)
         expected = flow_before(before, motion_past.known, starts, maps)
-        with self._phase("motion analysis"):
-            y = net.motion.analysis(flow, luma, maps.masks) - net.motion.base(expected)
-            condition = net.motion.condition(expected)
-            motion = self.motion.quantise(y, condition, maps.maps, motion_past, self._motion_quantiser)
+        target = MotionTarget(half_to_planes(original), before.planes, expected, motion_past, maps)
+        motion = self._choose_motion(flow, target)
         residual_past = before.residual.past(same, Chain.complete(motion))
         flow_hat = self._flow(motion, expected, maps)
         with self._phase("warp"):
@@ -152,6 +172,10 @@ class InterCoder:
             condition = net.residual.condition(predicted, maps.masks)
             residual = self.residual.quantise(y, condition, maps.maps, residual_past, self._residual_quantiser)
         picture = self._picture(residual, predicted, compensated.warped, maps)
+        if self._search.skip:
+            fewer = self._skip(residual, original, picture, compensated.warped, residual_past, maps)
+            if fewer is not residual:
+                residual, picture = fewer, self._picture(fewer, predicted, compensated.warped, maps)
         with self._phase("entropy"):
             flat = maps.q.reshape(-1)
             strings: tuple[dict[int, bytes], dict[int, bytes]] = ({}, {})
@@ -163,19 +187,41 @@ class InterCoder:
         reference = InterReference(half_to_planes(picture), flow_hat, *chains, maps.groups, maps.members)
         return PFrame(*strings, reference, predicted, compensated.warped, picture)
 
-    def _smooth(self, flow: Tensor, luma: Tensor, maps: FrameMaps, strength: float) -> Tensor:
+    def _choose_motion(self, flow: Tensor, target: MotionTarget) -> GroupSymbols:
+        """Symbols of a flow (1, 2, H/4, W/4), or of one that costs less."""
+        net, maps = self.net.motion, target.maps
+        with self._phase("motion analysis"):
+            y = net.analysis(flow, target.original.y, maps.masks) - net.base(target.expected)
+            condition = net.condition(target.expected)
+        if self._search.motion_steps:
+            with self._phase("motion search"):
+                y = self._motion_search(y, condition, target, n_steps=self._search.motion_steps)
+        with self._phase("motion analysis"):
+            return self.motion.quantise(y, condition, maps.maps, target.past, self._motion_quantiser)
+
+    def _skip(
+        self, residual: GroupSymbols, original: Tensor, picture: Tensor, warped: Tensor, past: Past, maps: FrameMaps
+    ) -> GroupSymbols:
+        """The residual without cells that the warp shows well enough for less. Pictures are (1, 6, H/2, W/2)."""
+        with self._phase("skip search"):
+            lmbda, q = lambda_of(maps.maps.q_map), maps.q.reshape(-1)
+            shown = [(_cell_error(original - p) * lmbda).reshape(-1).cpu().numpy() for p in (picture, warped)]
+            zeros = self.residual.nothing(q.size).symbols
+            bits = [self._prices.of_cells(self.residual, s, q, past) for s in (residual, zeros)]
+            skipped = skipped_cells(bits[0], shown[0], bits[1], shown[1], maps.groups)
+            skipped &= residual.y.any(axis=1) | residual.z.any(axis=1)
+            if not skipped.any():
+                return residual
+            return GroupSymbols(*(np.where(skipped[:, None], 0, part) for part in residual))
+
+    def _smooth(self, flow: Tensor, luma: Tensor, maps: FrameMaps) -> Tensor:
         with self._phase("motion smoothing"):
             lmbda = lambda_of(maps.maps.q_map)
             if lmbda.ndim == 1:
                 lmbda = lmbda[:, None, None, None]
             else:
                 lmbda = lmbda.repeat_interleave(8, 1).repeat_interleave(8, 2)[:, None]
-            return smooth_flow(flow, luma, lmbda, strength=strength)
-
-    def _cost(self, coded: PFrame, x: Tensor, maps: FrameMaps) -> float:
-        """R + lambda D in bits; the parts outside the picture count too."""
-        bits = 8 * sum(len(data) for data in (*coded.motion.values(), *coded.residual.values()))
-        return bits + float((_cell_error(to_half(x) - coded.picture) * lambda_of(maps.maps.q_map)).sum())
+            return smooth_flow(flow, luma, lmbda)
 
     # Decoding
 
@@ -209,8 +255,18 @@ class InterCoder:
         same: NDArray[np.bool_],
         latents: Tensor | None = None,
     ) -> InterReference:
-        with self._phase("entropy"):
-            chain, starts = self._read(self.motion, strings, maps, before.motion, same, None)
+        found = self._read(self.motion, FrameStrings(strings, maps, before.motion, same))
+        return self._flow_by_windows(found, maps, before, same, latents)
+
+    def _flow_by_windows(
+        self,
+        found: FrameSymbols,
+        maps: FrameMaps,
+        before: InterReference,
+        same: NDArray[np.bool_],
+        latents: Tensor | None = None,
+    ) -> InterReference:
+        chain, starts = found
         expected = flow_before(before, before.motion.known & same, starts, maps)
         flow = torch.zeros_like(expected)
         for window in pick_windows(maps.groups, chain.known.reshape(maps.groups.shape)):
@@ -225,6 +281,35 @@ class InterCoder:
         return before._replace(flow=flow, motion=chain, groups=maps.groups, members=maps.members)
 
     @torch.inference_mode()
+    def decode_motions(self, frames: Sequence[MotionFrame]) -> list[InterReference | BitstreamError]:
+        """What decode_motion gives for frames of several streams, or the error that it raises, at less cost.
+
+        All pictures have as many rows and columns of cells.
+        """
+        sames = [frame.before.same_members(frame.maps) for frame in frames]
+        with self._phase("entropy"):
+            asked = [FrameStrings(f.strings, f.maps, f.before.motion, s) for f, s in zip(frames, sames, strict=True)]
+            read = read_frames(self.motion, asked)
+        out: list[InterReference | BitstreamError] = []
+        whole: dict[int, tuple[Chain, Tensor]] = {}
+        for k, (frame, same, found) in enumerate(zip(frames, sames, read, strict=True)):
+            maps, before = frame.maps, frame.before
+            if isinstance(found, BitstreamError):
+                out.append(found)
+            elif found.chain.known.all():
+                whole[k] = found.chain, flow_before(before, before.motion.known & same, found.starts, maps)
+                out.append(before._replace(motion=found.chain, groups=maps.groups, members=maps.members))
+            else:
+                out.append(self._flow_by_windows(found, maps, before, same))
+        if whole:
+            symbols = GroupSymbols.joined([chain.symbols for chain, _ in whole.values()])
+            expected = torch.cat([flow for _, flow in whole.values()])
+            flows = self._flow(symbols, expected, FrameMaps.stacked([frames[k].maps for k in whole]))
+            for k, flow in zip(whole, flows.split(1), strict=True):
+                out[k] = cast(InterReference, out[k])._replace(flow=flow)
+        return out
+
+    @torch.inference_mode()
     def decode(
         self, motion: Mapping[int, bytes], residual: Mapping[int, bytes], maps: FrameMaps, before: InterReference
     ) -> tuple[Tensor, InterReference]:
@@ -236,8 +321,7 @@ class InterCoder:
         assert before.planes is not None
         same = before.same_members(maps)
         after = self._decode_motion(motion, maps, before, same)
-        with self._phase("entropy"):
-            chain, _ = self._read(self.residual, residual, maps, before.residual, same, after.motion)
+        chain, _ = self._read(self.residual, FrameStrings(residual, maps, before.residual, same, after.motion))
         decoded = after.motion.known.reshape(maps.groups.shape)
         with self._phase("warp"):
             compensated = compensate(before, after.flow, maps, decoded)
@@ -258,36 +342,12 @@ class InterCoder:
         symbols = chain.symbols.take(window.rows(maps.groups.shape[1]))
         return self._picture(symbols, self._refine(part, own), part.warped, own)
 
-    def _read(
-        self,
-        coder: LatentCoder,
-        strings: Mapping[int, bytes],
-        maps: FrameMaps,
-        before: Chain,
-        same: NDArray[np.bool_],
-        motion: Chain | None,
-    ) -> tuple[Chain, dict[int, Start]]:
-        """Symbols of all groups that are there and whose chain is whole, and whose motion is, where it matters.
-
-        motion: of the same frame, to read residuals; None to read motion, and the vectors from which chains start.
-        """
-        past = before.past(same, motion)
-        broken = before.lost & same
-        if motion is not None:
-            broken = broken | ~motion.known
-        flat = maps.q.reshape(-1)
-        symbols = coder.nothing(flat.size).symbols
-        known = np.zeros(flat.size, np.bool_)
-        starts: dict[int, Start] = {}
-        for group, rows in rows_by_group(maps.groups):
-            if group in strings and not broken[rows].any():
-                begins = motion is None and not past.known[rows].any()
-                own, start = coder.read(strings[group], flat[rows], past.take(rows), has_start=begins)
-                symbols.z[rows], symbols.y[rows] = own
-                known[rows] = True
-                if begins:
-                    starts[group] = start
-        return Chain(symbols, known, ~known), starts
+    def _read(self, coder: LatentCoder, frame: FrameStrings) -> FrameSymbols:
+        with self._phase("entropy"):
+            (found,) = read_frames(coder, [frame])
+        if isinstance(found, BitstreamError):
+            raise found
+        return found
 
     # What both sides compute
 

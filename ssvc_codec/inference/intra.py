@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -51,6 +52,8 @@ class IntraCoder:
         self.dtype = fast_dtype(self.device) if reduced_precision else torch.float32
         _reduce(self.net, self.dtype)
         self._phase = Phases(self.device)
+        where, net = torch.device(self.device), self.net
+        self._anchors = lru_cache(maxsize=4)(lambda rows, columns: net.anchor_mask(rows, columns, where))
         self._reductions: dict[int, tuple[Tensor, Tensor]] = {}  # by scale
 
     @property
@@ -176,11 +179,12 @@ class IntraCoder:
             steps = from_rows(torch.from_numpy(y_symbols), grid, self.device).float()
             gain = net.y_gain(q_map, (steps.shape[2], steps.shape[3]))
             features = net.means.features(z / net.z_gain(q_map, grid), q_map, masks)
-            anchors = net.anchor_mask(steps.shape[2], steps.shape[3], steps.device)
+            anchors = self._anchors(steps.shape[2], steps.shape[3])
             mean_a = net.means.anchors(features)
-            half = torch.where(anchors, steps / gain + mean_a, 0.0)
+            latents = steps / gain
+            half = torch.where(anchors, latents + mean_a, 0.0)
             mean_b = net.means.others(features, half, masks)
-            return steps / gain + torch.where(anchors, mean_a, mean_b)
+            return latents + torch.where(anchors, mean_a, mean_b)
 
     def synthesise(
         self, symbols: Mapping[int, GroupSymbols], q: NDArray[np.integer], groups: GroupMap, video: VideoFormat

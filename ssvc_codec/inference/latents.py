@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -10,14 +11,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..entropy import IntegerScaleHead, SymbolCoder
+from ..entropy import IntegerScaleHead, StringDecoder, SymbolCoder
 from ..entropy.activity import N_Z_STATES, activity_rows
+from ..errors import BitstreamError
 from ..nets.blocks import GroupMask
 from ..nets.latents import LatentModel
 from .quantiser import SYMBOL_LIMIT, Quantiser
 from .rows import from_rows, y_rows, z_rows
 
-__all__ = ["GroupSymbols", "LatentCoder", "Maps", "Past", "Start"]
+__all__ = ["GroupSymbols", "LatentCoder", "Maps", "Past", "Start", "Substream"]
 
 Start = NDArray[np.int32]  # (2,) dx and dy in quarter samples, from which a chain of motion starts
 START_INDEX = np.full(2, 63, np.uint8)  # the widest table
@@ -32,6 +34,11 @@ class GroupSymbols(NamedTuple):
     def take(self, rows: NDArray[np.integer]) -> GroupSymbols:
         """Those of some of the cells."""
         return GroupSymbols(self.z[rows], self.y[rows])
+
+    @classmethod
+    def joined(cls, parts: Sequence[GroupSymbols]) -> GroupSymbols:
+        """Of the cells of all parts."""
+        return cls(np.concatenate([part.z for part in parts]), np.concatenate([part.y for part in parts]))
 
 
 class Past(NamedTuple):
@@ -49,12 +56,32 @@ class Past(NamedTuple):
             return Past(*own)
         return Past(*own, self.other.take(rows), self.other_known[rows])
 
+    @classmethod
+    def joined(cls, parts: Sequence[Past]) -> Past:
+        """Of the cells of all parts. Either all know another kind, or none does."""
+        if len(parts) == 1:
+            return parts[0]
+        own = (GroupSymbols.joined([p.symbols for p in parts]), np.concatenate([p.known for p in parts]))
+        others = [(p.other, p.other_known) for p in parts if p.other is not None and p.other_known is not None]
+        if not others:
+            return cls(*own)
+        return cls(*own, GroupSymbols.joined([o for o, _ in others]), np.concatenate([known for _, known in others]))
+
+
+class Substream(NamedTuple):
+    """What is read: the string of one group of one picture, and one row for each of its cells."""
+
+    data: bytes
+    q: NDArray[np.integer]  # (n,)
+    past: Past
+    has_start: bool = False
+
 
 class Maps(NamedTuple):
     """What the networks and the parser must know of every cell."""
 
-    q: NDArray[np.int64]  # (rows, columns)
-    q_map: Tensor  # (1,), or (1, rows, columns) where q differs
+    q: NDArray[np.int64]  # (rows, columns), or (N, rows, columns) for N pictures
+    q_map: Tensor  # (N,), or (N, rows, columns) where q differs
     mask16: GroupMask | None
 
 
@@ -67,6 +94,7 @@ class LatentCoder:
         self.net, self.head = net, head
         self.coder = SymbolCoder(tables)
         self.device = device
+        self._anchors = lru_cache(maxsize=4)(lambda rows, columns: net.anchor_mask(rows, columns, torch.device(device)))
 
     def nothing(self, n_cells: int) -> Past:
         """What a frame knows after an I frame."""
@@ -74,11 +102,13 @@ class LatentCoder:
         y = np.zeros((n_cells, self.head.n_columns), np.int32)
         return Past(GroupSymbols(z, y), np.zeros(n_cells, np.bool_))
 
-    def _z_indexes(self, q: NDArray[np.integer], past: Past) -> NDArray[np.uint8]:
+    def z_indexes(self, q: NDArray[np.integer], past: Past) -> NDArray[np.uint8]:
+        """Tables of the hyper-latents of every cell, (n, C_z)."""
         states = 1 + np.minimum(np.abs(past.symbols.z), N_Z_STATES - 2)
         return self.head.z_indexes(q, np.where(past.known[:, None], states, 0))
 
-    def _y_indexes(self, z: NDArray[np.int32], q: NDArray[np.integer], past: Past) -> NDArray[np.uint8]:
+    def y_indexes(self, z: NDArray[np.int32], q: NDArray[np.integer], past: Past) -> NDArray[np.uint8]:
+        """Tables of the latents of every cell, (n, 4 C_y), from its hyper-latents."""
         extra = activity_rows(past.symbols.y, past.known)
         if past.other is not None and past.other_known is not None:
             extra = np.concatenate([extra, activity_rows(past.other.y, past.other_known, flag=False)], axis=1)
@@ -93,9 +123,9 @@ class LatentCoder:
         z_gain = net.z_gain(maps.q_map, grid)
         z = torch.round(net.hyper_analysis(steps, maps.mask16) * z_gain).clamp(-SYMBOL_LIMIT, SYMBOL_LIMIT)
         z_symbols = z_rows(z)
-        z_symbols[self._z_indexes(flat, past) == 0] = 0
+        z_symbols[self.z_indexes(flat, past) == 0] = 0
         z = torch.from_numpy(z_symbols).to(self.device).float().view(1, *grid, -1).permute(0, 3, 1, 2)
-        index = from_rows(torch.from_numpy(self._y_indexes(z_symbols, flat, past)), grid, self.device)
+        index = from_rows(torch.from_numpy(self.y_indexes(z_symbols, flat, past)), grid, self.device)
         features = net.means.features(z / z_gain, condition, maps.q_map, maps.mask16)
         anchors = net.anchor_mask(y.shape[2], y.shape[3], y.device)
         mean_a = net.means.anchors(features) * gain
@@ -106,13 +136,13 @@ class LatentCoder:
         return GroupSymbols(z_symbols, y_rows(symbols))
 
     def dequantise(self, symbols: GroupSymbols, condition: Tensor, maps: Maps) -> Tensor:
-        """y_hat less its base (1, C_y, H/16, W/16) float32 from the symbols of all cells."""
-        net, grid = self.net, maps.q.shape
-        z = torch.from_numpy(symbols.z).to(self.device).float().view(1, *grid, -1).permute(0, 3, 1, 2)
+        """y_hat less its base (N, C_y, H/16, W/16) float32 from the symbols of all cells of N pictures."""
+        net, grid = self.net, maps.q.shape[-2:]
+        z = torch.from_numpy(symbols.z).to(self.device).float().view(-1, *grid, self.head.n_z).permute(0, 3, 1, 2)
         y = from_rows(torch.from_numpy(symbols.y.astype(np.int16)), grid, self.device).float()
         gain = net.y_gain(maps.q_map, (y.shape[2], y.shape[3]))
         features = net.means.features(z / net.z_gain(maps.q_map, grid), condition, maps.q_map, maps.mask16)
-        anchors = net.anchor_mask(y.shape[2], y.shape[3], y.device)
+        anchors = self._anchors(y.shape[2], y.shape[3])
         steps = y / gain
         mean_a = net.means.anchors(features)
         half = torch.where(anchors, steps + mean_a, 0.0)
@@ -121,21 +151,44 @@ class LatentCoder:
 
     def write(self, symbols: GroupSymbols, q: NDArray[np.integer], past: Past, start: Start | None = None) -> bytes:
         """The string of the cells of one group; every argument has one row for each of them."""
-        z_index = self._z_indexes(q, past)
-        parts = [(symbols.z, z_index), (symbols.y, self._y_indexes(symbols.z, q, past))]
+        z_index = self.z_indexes(q, past)
+        parts = [(symbols.z, z_index), (symbols.y, self.y_indexes(symbols.z, q, past))]
         return self.coder.encode(parts if start is None else [(start, START_INDEX), *parts])
 
-    def read(
-        self, data: bytes, q: NDArray[np.integer], past: Past, *, has_start: bool = False
-    ) -> tuple[GroupSymbols, Start]:
-        """The inverse of write. Raises BitstreamError."""
-        decoder = self.coder.decoder(data)
-        start = decoder.read(START_INDEX) if has_start else np.zeros(2, np.int32)
-        z = decoder.read(self._z_indexes(q, past))
-        y = decoder.read(self._y_indexes(z, q, past))
-        decoder.finish()
-        return GroupSymbols(z, y), start
+    def read(self, substreams: Sequence[Substream]) -> list[tuple[GroupSymbols, Start] | BitstreamError]:
+        """The inverse of write for each of them, or what is wrong with it. Tables of all cells are found at once."""
+        found: list[tuple[GroupSymbols, Start] | BitstreamError] = []
+        opened: list[tuple[int, StringDecoder, slice]] = []
+        n_rows = 0
+        for k, (data, q, _, has_start) in enumerate(substreams):
+            try:
+                decoder = self.coder.decoder(data)
+                start = decoder.read(START_INDEX) if data and has_start else np.zeros(2, np.int32)
+            except BitstreamError as error:
+                found.append(error)
+                continue
+            z, y = (np.zeros((q.size, n), np.int32) for n in (self.head.n_z, self.head.n_columns))
+            found.append((GroupSymbols(z, y), start))
+            if data:  # an empty string holds zeros
+                opened.append((k, decoder, slice(n_rows, n_rows + q.size)))
+                n_rows += q.size
+        if not opened:
+            return found
+        parts = [substreams[k] for k, _, _ in opened]
+        q, past = np.concatenate([part.q for part in parts]), Past.joined([part.past for part in parts])
+        z_index = self.z_indexes(q, past)
+        z = np.concatenate([decoder.read(z_index[rows]) for _, decoder, rows in opened])
+        y_index = self.y_indexes(z, q, past)
+        for k, decoder, rows in opened:
+            own = found[k]
+            assert not isinstance(own, BitstreamError)
+            try:
+                found[k] = GroupSymbols(z[rows], decoder.read(y_index[rows])), own[1]
+                decoder.finish()
+            except BitstreamError as error:
+                found[k] = error
+        return found
 
     def z_bytes(self, symbols: GroupSymbols, q: NDArray[np.integer], past: Past) -> int:
         """Length of a string that holds the hyper-latents alone."""
-        return len(self.coder.encode([(symbols.z, self._z_indexes(q, past))]))
+        return len(self.coder.encode([(symbols.z, self.z_indexes(q, past))]))

@@ -9,16 +9,21 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..nets.blocks import GroupMask
 from ..nets.masking import BorderMask
+from .stacked_mask import StackedMask
 
 __all__ = ["CellMaps", "cell_mask", "group_mask", "q_tensor"]
 
 
 class CellMaps:
-    """q and group of every cell of a picture or a part of it, as integers and, when asked for, as the networks want."""
+    """q and group of every cell of a picture or a part of it, as integers and, when asked for, as the networks want.
+
+    Or of N pictures that are computed together; these have no windows.
+    """
 
     def __init__(self, q: NDArray[np.int64], groups: NDArray[np.integer], device: str) -> None:
-        """q, groups: (rows, columns)."""
+        """q, groups: (rows, columns), or (N, rows, columns)."""
         self.q, self.groups, self.device = q, groups, device
 
     @cached_property
@@ -27,22 +32,22 @@ class CellMaps:
         return q_tensor(self.q, self.device)
 
     @cached_property
-    def at2(self) -> BorderMask | None:
+    def at2(self) -> GroupMask | None:
         """The group mask at 1/2."""
         return group_mask(self.groups, 16, self.device)
 
     @cached_property
-    def at4(self) -> BorderMask | None:
+    def at4(self) -> GroupMask | None:
         """The group mask at 1/4."""
         return group_mask(self.groups, 8, self.device)
 
     @cached_property
-    def at8(self) -> BorderMask | None:
+    def at8(self) -> GroupMask | None:
         """The group mask at 1/8."""
         return group_mask(self.groups, 4, self.device)
 
     @cached_property
-    def at16(self) -> BorderMask | None:
+    def at16(self) -> GroupMask | None:
         """The group mask at 1/16."""
         return group_mask(self.groups, 2, self.device)
 
@@ -56,15 +61,22 @@ class CellMaps:
 
 
 def q_tensor(q: NDArray[np.integer], device: str) -> Tensor:
-    """(1,) where all cells have one q_index, else (1, rows, columns). q: (rows, columns)."""
-    first = int(q.flat[0])
-    if (q == first).all():
-        return torch.tensor([first], device=device)
-    return torch.from_numpy(q.astype(np.int64)).to(device)[None]
+    """(N,) where all cells of a picture have one q_index, else (N, rows, columns). q: (rows, columns), N being 1, or
+    (N, rows, columns)."""
+    pictures = q.reshape(-1, *q.shape[-2:])
+    first = pictures[:, 0, 0]
+    if (pictures == first[:, None, None]).all():
+        return torch.from_numpy(first.astype(np.int64)).to(device)
+    return torch.from_numpy(pictures.astype(np.int64)).to(device)
 
 
-def group_mask(groups: NDArray[np.integer], per_cell: int, device: str) -> BorderMask | None:
-    """The mask of a (rows, columns) map at per_cell positions a cell and side; None for one group."""
+def group_mask(groups: NDArray[np.integer], per_cell: int, device: str) -> GroupMask | None:
+    """The mask of a (rows, columns) map, or of N such maps, at per_cell positions a cell and side; None for one
+    group."""
+    if groups.ndim == 3:
+        masks = [group_mask(picture, per_cell, device) for picture in groups]
+        parts = {k: mask for k, mask in enumerate(masks) if isinstance(mask, BorderMask)}
+        return StackedMask(parts, groups[0].size * per_cell**2) if parts else None
     if (groups == groups.flat[0]).all():
         return None
     cells = torch.from_numpy(groups.astype(np.int64)).to(device)

@@ -73,6 +73,15 @@ class FrameMaps(NamedTuple):
         """At every resolution."""
         return InterMasks(self.cells.at2, self.cells.at4, self.cells.at8, self.cells.at16)
 
+    @classmethod
+    def stacked(cls, frames: Sequence[FrameMaps]) -> FrameMaps:
+        """Of several frames of one size that are computed together."""
+        first = frames[0].cells
+        if len(frames) == 1:
+            return frames[0]
+        q, groups = (np.stack(parts) for parts in zip(*((f.q, f.groups) for f in frames), strict=True))
+        return cls(CellMaps(q, groups, first.device), ())
+
     def within(self, window: Window) -> FrameMaps:
         """Those of a window; cells it is not computed for are one group."""
         return FrameMaps(window.maps(self.cells), self.members)
@@ -92,6 +101,8 @@ class InterReference(NamedTuple):
 
     def same_members(self, maps: FrameMaps) -> NDArray[np.bool_]:
         """(n,) cells whose group has the same objects now."""
+        if maps.groups is self.groups and maps.members is self.members:
+            return np.ones(self.groups.size, np.bool_)
         numbers = {tracks: group for group, tracks in enumerate(self.members)}
         renumbered = np.array([numbers.get(tracks, -1) for tracks in maps.members])
         return (renumbered[maps.groups] == self.groups).reshape(-1)

@@ -29,7 +29,8 @@ def y_rows(y: Tensor) -> NDArray[np.int32]:
 
 
 def from_rows(rows: Tensor, cells: tuple[int, ...], device: str) -> Tensor:
-    """(n, 4 C) rows of cells to (1, C, 2 rows, 2 columns), channels last in memory."""
+    """(n, 4 C) rows of cells to (N, C, 2 rows, 2 columns), channels last in memory. cells: (rows, columns), n for each
+    of N pictures."""
     height, width = cells
-    blocks = rows.to(device).view(height, width, 2, 2, -1).permute(0, 2, 1, 3, 4)
-    return blocks.reshape(1, 2 * height, 2 * width, -1).permute(0, 3, 1, 2)
+    blocks = rows.to(device).view(-1, height, width, 2, 2, rows.shape[1] // 4).permute(0, 1, 3, 2, 4, 5)
+    return blocks.reshape(-1, 2 * height, 2 * width, rows.shape[1] // 4).permute(0, 3, 1, 2)

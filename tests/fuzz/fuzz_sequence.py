@@ -302,8 +302,8 @@ def _hostile(
         wanted = (numbers.random(index.shape) < share) & (index > 0)
         return np.where(wanted, numbers.choice(values, index.shape), 0).astype(np.int32)
 
-    z = symbols(latents._z_indexes(q, past))
-    chosen = GroupSymbols(z, symbols(latents._y_indexes(z, q, past)))
+    z = symbols(latents.z_indexes(q, past))
+    chosen = GroupSymbols(z, symbols(latents.y_indexes(z, q, past)))
     return chosen, latents.write(chosen, q, past, start)
 
 

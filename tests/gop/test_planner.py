@@ -57,6 +57,13 @@ def test_q_follows_the_hierarchy_within_its_limits() -> None:
     assert {frame.q_index for frame in fine} == {63}
 
 
+def test_no_frame_is_finer_for_the_sake_of_a_few() -> None:
+    plans = plan(GopPlanner(q_index=30, keyint=12), [0] * 24)
+    assert {frame.q_index for frame in plans if frame.frame_type is P} == {30}
+    plans = plan(GopPlanner(q_index=30, keyint=24), [0] * 24)
+    assert [number for number, frame in enumerate(plans) if frame.q_offset == max(P_OFFSETS)] == [8]
+
+
 def test_a_scene_cut_starts_a_group() -> None:
     plans = plan(GopPlanner(q_index=35, keyint=20, min_keyint=2), [0] * 5 + [1] * 4)
     assert key_places(plans) == [0, 5]

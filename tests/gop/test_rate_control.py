@@ -14,7 +14,7 @@ import pytest
 
 from ssvc_codec.bitstream import FrameType
 from ssvc_codec.frame import Frame, VideoFormat
-from ssvc_codec.gop.planner import FramePlan, q_offset
+from ssvc_codec.gop.planner import I_OFFSET, P_OFFSETS, FramePlan, q_offset
 from ssvc_codec.gop.quality_control import PSNR_DB, QualityControl
 from ssvc_codec.gop.rate_control import BitrateControl, CodedPicture, FrameFacts, RateControl
 from ssvc_codec.gop.rate_model import FrameKind, kind_of
@@ -175,7 +175,7 @@ def test_a_length_that_was_wrong_does_little_harm() -> None:
 
 def test_the_quality_hierarchy_of_a_group_stays() -> None:
     result = play(BitrateControl(150_000), Content(noise=0.0), n_frames=20 * RATE)
-    for kind, offset in ((FrameKind.I, 12), (FrameKind.REFRESHED, 8)):
+    for kind, offset in ((FrameKind.I, I_OFFSET), (FrameKind.REFRESHED, max(P_OFFSETS))):
         places = [i for i, k in enumerate(result.kinds) if k is kind and i > 10 * RATE]
         differences = [result.q[i] - result.q[i + 1] for i in places if i + 1 < len(result.q)]
         assert np.mean(differences) == pytest.approx(offset, abs=1.0)

@@ -17,7 +17,7 @@ from ssvc_codec.errors import BitstreamError
 from ssvc_codec.flow import FlowField
 from ssvc_codec.frame import Frame, VideoFormat
 from ssvc_codec.gop.planner import I_OFFSET, P_OFFSETS
-from ssvc_codec.inference.latents import LatentCoder, Past
+from ssvc_codec.inference.latents import LatentCoder, Substream
 from ssvc_codec.packet import Packet
 
 MOTION, RESIDUAL = SubstreamKind.MOTION, SubstreamKind.RESIDUAL
@@ -175,10 +175,11 @@ def test_a_chain_of_motion_starts_from_a_vector_of_its_own(packets: list[Packet]
     read = LatentCoder.read
     starts: list[list[int] | None] = []
 
-    def record(coder: LatentCoder, data: bytes, q: Any, past: Past, *, has_start: bool = False) -> Any:
-        symbols, start = read(coder, data, q, past, has_start=has_start)
-        starts.append(start.tolist() if has_start else None)
-        return symbols, start
+    def record(coder: LatentCoder, substreams: Sequence[Substream]) -> Any:
+        found: list[Any] = read(coder, substreams)
+        for (_, start), substream in zip(found, substreams, strict=True):
+            starts.append(start.tolist() if substream.has_start else None)
+        return found
 
     with mock.patch.object(LatentCoder, "read", record):
         flows(packets)

@@ -38,9 +38,10 @@ from ssvc_codec.bitstream import (
 from ssvc_codec.bitstream.objects import BoxChange
 from ssvc_codec.decoder import Decoder
 from ssvc_codec.encoder import Encoder
+from ssvc_codec.errors import BitstreamError
 from ssvc_codec.frame import Frame, VideoFormat
 from ssvc_codec.gop.groups import group_map
-from ssvc_codec.inference.latents import GroupSymbols, LatentCoder, Past, Start
+from ssvc_codec.inference.latents import GroupSymbols, LatentCoder, Start, Substream
 from ssvc_codec.packet import Packet
 from ssvc_codec.weights import load_model
 
@@ -121,10 +122,12 @@ class SymbolReader:
         hashes: list[str] = []
         read = LatentCoder.read
 
-        def record(coder: LatentCoder, string: bytes, q: Any, past: Past, *, has_start: bool = False) -> Any:
-            symbols, start = read(coder, string, q, past, has_start=has_start)
-            hashes.append(symbol_hash(symbols, start if has_start else None))
-            return symbols, start
+        def record(coder: LatentCoder, substreams: Sequence[Substream]) -> Any:
+            found = read(coder, substreams)
+            for own, substream in zip(found, substreams, strict=True):
+                if not isinstance(own, BitstreamError):
+                    hashes.append(symbol_hash(own[0], own[1] if substream.has_start else None))
+            return found
 
         with mock.patch.object(LatentCoder, "read", record):
             self._decoder.send(Packet(data, 0, is_intra))

@@ -1,0 +1,161 @@
+"""Latents of motion by gradient: what they cost in bits against what the warp misses (docs/decisions/0009).
+
+Only an encoder does this. Gradients are taken by hand, but for the warp's: through rounding as if it were not there,
+through synthesis by its linear path, through means not at all. So each step is a few products, and the same everywhere.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..entropy.tables import N_TABLES, scale_of_index
+from ..nets.inter import InterMasks, InterNet, Planes
+from ..nets.lagrangian import PLANE_WEIGHTS, lambda_of
+from ..nets.motion import warp
+from .latents import LatentCoder, Past
+from .quantiser import Quantiser
+from .reference import FrameMaps
+from .rows import from_rows, z_rows
+
+__all__ = ["MotionSearch", "MotionTarget", "finer_flow", "symbol_bits"]
+
+RATE = 0.14  # of Adam, in quantiser steps, over the root of the number of steps
+MEMORY = 0.9  # of both of Adam's means
+STEPS_PER_TABLE = 4  # hyper-latents, and tables with them, are chosen anew after so many
+BLOCK = 16  # samples on each side over which the error of the warp is averaged
+# Bits per luma sample from which on an error of the warp is worth the logarithm: the residual will take it away.
+KNEE = 0.3
+LEAST_LIKELIHOOD = 1e-9
+
+
+class MotionTarget(NamedTuple):
+    """What the warp should show, and from what."""
+
+    original: Planes
+    planes: Planes  # decoded before
+    expected: Tensor  # (1, 2, H/4, W/4), see flow_before
+    past: Past
+    maps: FrameMaps
+
+
+class _Tables(NamedTuple):
+    """What follows from the hyper-latents."""
+
+    number: Tensor  # (1, C_y, H/16, W/16) table of every symbol
+    features: Tensor
+    mean: Tensor  # (1, C_y, H/16, W/16) of anchors, in quantiser steps
+
+
+class MotionSearch:
+    """Improves what analysis gives."""
+
+    def __init__(self, net: InterNet, coder: LatentCoder, quantiser: Quantiser) -> None:
+        self._net, self._coder, self._quantiser = net, coder, quantiser
+        self._scales = torch.tensor([scale_of_index(k) for k in range(N_TABLES)], device=coder.device)
+
+    def __call__(self, y: Tensor, condition: Tensor, target: MotionTarget, *, n_steps: int) -> Tensor:
+        """The best of n_steps latents beside those given; all (1, C_y, H/16, W/16), less their base."""
+        latents, maps = self._net.motion.latents, target.maps.maps
+        gain = latents.y_gain(maps.q_map, (y.shape[2], y.shape[3]))
+        base = self._net.motion.base(target.expected)
+        back = self._net.motion.linear_back.weight.float().t()[:, :, None, None]
+        steps, rate = y * gain, RATE / math.sqrt(max(n_steps, 1))
+        first, second = torch.zeros_like(steps), torch.zeros_like(steps)
+        best, least, tables = y, math.inf, None
+        for k in range(n_steps + 1):
+            if tables is None or k % STEPS_PER_TABLE == 0:
+                tables = self._tables(steps, gain, condition, target)
+            symbols, mean = self._quantise(steps, gain, tables, target)
+            y_hat = (symbols + mean) / gain + base
+            masks = InterMasks(at4=target.maps.cells.at4)
+            flow = self._net.motion.synthesis(y_hat, target.expected, maps.q_map, masks)
+            scale = self._scales[tables.number.long()]
+            bits, _ = symbol_bits(symbols, scale, tables.number)
+            error, slope = _warp_cost(flow, target)
+            cost = float(bits.sum()) + error
+            if cost < least:
+                best, least = steps / gain, cost
+            if k == n_steps:
+                break
+            _, rising = symbol_bits(steps - mean, scale, tables.number)
+            gradient = rising + F.conv2d(F.pixel_unshuffle(slope, 4), back) / gain
+            first = MEMORY * first + (1 - MEMORY) * gradient
+            second = MEMORY * second + (1 - MEMORY) * gradient.square()
+            whole = 1 - MEMORY ** (k + 1)
+            steps = steps - rate * (first / whole) / ((second / whole).sqrt() + 1e-8)
+        return best
+
+    def _tables(self, steps: Tensor, gain: Tensor, condition: Tensor, target: MotionTarget) -> _Tables:
+        """As LatentCoder.quantise finds them."""
+        latents, maps = self._net.motion.latents, target.maps.maps
+        z_gain = latents.z_gain(maps.q_map, maps.q.shape)
+        z_symbols = z_rows(torch.round(latents.hyper_analysis(steps, maps.mask16) * z_gain))
+        flat = maps.q.reshape(-1)
+        z_symbols[self._coder.z_indexes(flat, target.past) == 0] = 0
+        index = self._coder.y_indexes(z_symbols, flat, target.past)
+        z = torch.from_numpy(z_symbols).to(steps.device).float().view(1, *maps.q.shape, -1).permute(0, 3, 1, 2)
+        features = latents.means.features(z / z_gain, condition, maps.q_map, maps.mask16)
+        at = from_rows(torch.from_numpy(index), maps.q.shape, str(steps.device))
+        return _Tables(at, features, latents.means.anchors(features) * gain)
+
+    def _quantise(self, steps: Tensor, gain: Tensor, tables: _Tables, target: MotionTarget) -> tuple[Tensor, Tensor]:
+        """Symbols and means, in quantiser steps."""
+        latents = self._net.motion.latents
+        anchors = latents.anchor_mask(steps.shape[2], steps.shape[3], steps.device)
+        symbols = torch.where(anchors, self._quantiser(steps - tables.mean, tables.number), 0.0)
+        half = torch.where(anchors, symbols + tables.mean, 0.0) / gain
+        others = latents.means.others(tables.features, half, target.maps.maps.mask16) * gain
+        mean = torch.where(anchors, tables.mean, others)
+        return torch.where(anchors, symbols, self._quantiser(steps - mean, tables.number)), mean
+
+
+def symbol_bits(residual: Tensor, scale: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
+    """Bits of Gaussian symbols of unit bins, and how they rise with the symbol; 0 at index 0."""
+    size = residual.abs()
+    low, high = (size - 0.5) / scale, (size + 0.5) / scale
+    likelihood = 0.5 * (torch.erfc(low / math.sqrt(2)) - torch.erfc(high / math.sqrt(2)))
+    in_reach, coded = likelihood > LEAST_LIKELIHOOD, index != 0
+    likelihood = likelihood.clamp_min(LEAST_LIKELIHOOD)
+    density = (torch.exp(-low.square() / 2) - torch.exp(-high.square() / 2)) / (scale * math.sqrt(2 * math.pi))
+    rising = torch.where(in_reach, density / likelihood, size / scale.square()) / math.log(2)
+    bits = torch.where(in_reach, -likelihood.log2(), (size / scale).square() / (2 * math.log(2)))
+    return torch.where(coded, bits, 0.0), torch.where(coded, rising.copysign(residual), 0.0)
+
+
+def _warp_cost(flow: Tensor, target: MotionTarget) -> tuple[float, Tensor]:
+    """What the error of the warp is worth in bits, and how that rises with the flow."""
+    with torch.inference_mode(False), torch.enable_grad():
+        leaf = flow.clone().requires_grad_(True)
+        planes, original = (Planes(*(plane.clone() for plane in x)) for x in (target.planes, target.original))
+        luma = warp(planes.y, finer_flow(leaf, 4), mode="bicubic") - original.y
+        chroma = warp(planes.uv, finer_flow(leaf, 2) / 2, mode="bicubic") - original.uv
+        weights = chroma.new_tensor(PLANE_WEIGHTS[1:])[None, :, None, None]
+        error = F.avg_pool2d(luma.square(), BLOCK) * PLANE_WEIGHTS[0]
+        error = error + (F.avg_pool2d(chroma.square(), BLOCK // 2) * weights).sum(1, keepdim=True)
+        lmbda = lambda_of(target.maps.maps.q_map.clone())
+        if lmbda.ndim == 3:
+            lmbda = lmbda.repeat_interleave(32 // BLOCK, 1).repeat_interleave(32 // BLOCK, 2)[:, None]
+        cost = (KNEE * torch.log1p(error * (255**2 / KNEE) * lmbda)).sum() * BLOCK**2
+        (slope,) = torch.autograd.grad(cost, leaf)
+    return float(cost.detach()), slope
+
+
+def finer_flow(flow: Tensor, factor: int) -> Tensor:
+    """As upsample_flow; its gradient is a sum in a fixed order on every device, so that streams come out the same."""
+    return _finer(_finer(flow, factor, 2), factor, 3)
+
+
+def _finer(x: Tensor, factor: int, dim: int) -> Tensor:
+    n = x.shape[dim]
+    before = torch.cat([x.narrow(dim, 0, 1), x.narrow(dim, 0, n - 1)], dim)
+    after = torch.cat([x.narrow(dim, 1, n - 1), x.narrow(dim, n - 1, 1)], dim)
+    phases: list[Tensor] = []
+    for phase in range(factor):
+        at = (phase + 0.5) / factor - 0.5
+        phases.append(torch.lerp(x, before if at < 0 else after, abs(at)))
+    return torch.stack(phases, dim + 1).flatten(dim, dim + 1)

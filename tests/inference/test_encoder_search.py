@@ -1,0 +1,163 @@
+"""What an encoder tries beyond rounding: it costs less, and a decoder shows what the encoder saw."""
+
+from collections.abc import Sequence
+from fractions import Fraction
+from itertools import product
+from unittest import mock
+
+import numpy as np
+import pytest
+import torch
+
+from ssvc_codec.bitstream import SceneObject, SubstreamKind, parse_packet
+from ssvc_codec.decoder import Decoder
+from ssvc_codec.encoder import Encoder
+from ssvc_codec.entropy import SymbolCoder, gaussian_tables
+from ssvc_codec.frame import Frame, VideoFormat
+from ssvc_codec.inference.inter import SEARCHES
+from ssvc_codec.inference.latents import GroupSymbols
+from ssvc_codec.inference.motion_search import finer_flow, symbol_bits
+from ssvc_codec.inference.skip_search import SymbolPrices, skipped_cells
+from ssvc_codec.nets.lagrangian import PLANE_WEIGHTS
+from ssvc_codec.nets.motion import upsample_flow
+from ssvc_codec.packet import Packet
+
+PERSON = SceneObject(1, 0, 200, 32, 32, 64, 64)
+GROUPS = np.array([[0, 0, 1, 1]])
+VIDEO = VideoFormat(160, 128)
+
+
+def moving(n: int, *, shift: float = 1.3, noise: float = 0.0) -> list[Frame]:
+    """A smooth texture that moves to the left, and noise that does not."""
+    random = np.random.default_rng(1)
+    frames: list[Frame] = []
+    y, x = np.mgrid[: VIDEO.height, : VIDEO.width].astype(float)
+    for k in range(n):
+        luma = 128 + 50 * np.sin((x + shift * k) / 6) * np.cos(y / 8) + 20 * np.sin((x + shift * k) / 2.5 + y / 3)
+        luma = luma + random.normal(scale=noise, size=luma.shape) if noise else luma
+        planes = [
+            np.clip(p, 0, 255).astype(np.uint8) for p in (luma, luma[::2, ::2] / 2 + 64, 192 - luma[::2, ::2] / 2)
+        ]
+        frames.append(Frame(planes[0], planes[1], planes[2], VIDEO, pts=k, duration=1, time_base=Fraction(1, 25)))
+    return frames
+
+
+def encode(
+    frames: Sequence[Frame], *, objects: tuple[SceneObject, ...] = (), **options: object
+) -> tuple[list[Packet], list[np.ndarray], Encoder]:
+    """Packets, and the luma that the encoder says a decoder will show."""
+    settings: dict[str, object] = {"crf": 36, "scenecut": False, "device": "cpu", **options}
+    encoder = Encoder(frames[0].format, time_base=Fraction(1, 25), **settings)  # type: ignore[arg-type]
+    packets, shown = [], []
+    for frame in frames:
+        packets += encoder.send(frame, objects=objects)
+        assert encoder.reconstruction is not None
+        shown.append(encoder.reconstruction[0].copy())
+    return packets, shown, encoder
+
+
+@pytest.mark.parametrize("preset", ["medium", "slow"])
+@pytest.mark.parametrize("objects", [(), (PERSON,)], ids=["plain", "objects"])
+def test_a_decoder_shows_what_the_encoder_predicted_from(preset: str, objects: tuple[SceneObject, ...]) -> None:
+    frames = moving(3, noise=2.0)
+    packets, shown, _ = encode(frames, preset=preset, objects=objects, object_quality={"person": 6})
+    decoder: Decoder[Frame] = Decoder(device="cpu")
+    for packet, luma in zip(packets, shown, strict=True):
+        np.testing.assert_array_equal(decoder.send(packet)[0].y, luma)
+
+
+@pytest.mark.parametrize("preset", ["medium", "slow"])
+def test_the_same_frames_give_the_same_bytes(preset: str) -> None:
+    frames = moving(3, noise=2.0)
+    first, second = (encode(frames, preset=preset)[0] for _ in range(2))
+    assert [packet.data for packet in first] == [packet.data for packet in second]
+
+
+def test_the_search_lowers_bits_and_error_of_motion() -> None:
+    frames = moving(2, shift=2.7)
+    costs: dict[int, float] = {}
+    for steps, crf in product((0, 6), (15, 25, 35)):
+        with mock.patch.dict(SEARCHES, medium=SEARCHES["medium"]._replace(motion_steps=steps)):
+            _, _, encoder = encode(frames, crf=crf)
+        assert encoder.p_frame is not None
+        warped = torch.pixel_shuffle(encoder.p_frame.warped[:, :4], 2)[0, 0].numpy() * 255 + 127.5
+        blocks = np.square(frames[1].y - warped).reshape(8, 16, 10, 16).mean((1, 3))
+        worth = 0.0009 * (0.4 / 0.0009) ** ((63 - crf) / 63) * PLANE_WEIGHTS[0] * blocks
+        cost = 8 * len(encoder.p_frame.motion[0]) + 0.3 * np.log1p(worth / 0.3).sum() * 16 * 16
+        costs[steps] = costs.get(steps, 0.0) + float(np.log2(cost))
+    assert costs[6] < costs[0]
+
+
+def test_a_picture_that_stands_still_costs_no_residual() -> None:
+    still = moving(1)[0]
+    frames = [Frame(still.y, still.u, still.v, VIDEO, pts=k, duration=1, time_base=Fraction(1, 25)) for k in range(4)]
+    packets, _, _ = encode(frames)
+    for packet in packets[1:]:
+        lengths = {entry.kind: entry.length for entry in parse_packet(packet.data).entries}
+        assert lengths[SubstreamKind.RESIDUAL] == 0
+
+
+def test_prices_are_the_lengths_of_strings() -> None:
+    tables = gaussian_tables()
+    random = np.random.default_rng(0)
+    index = random.integers(1, 64, (50, 400)).astype(np.uint8)
+    symbols = np.round(random.normal(size=index.shape) * 0.11 * (64 / 0.11) ** (index / 63)).astype(np.int32)
+
+    class Coder:
+        def z_indexes(self, q: object, past: object) -> np.ndarray:
+            return index[:, :8]
+
+        def y_indexes(self, z: object, q: object, past: object) -> np.ndarray:
+            return index[:, 8:]
+
+    priced = SymbolPrices(
+        tables
+    ).of_cells(
+        Coder(),  # type: ignore[arg-type]
+        GroupSymbols(symbols[:, :8], symbols[:, 8:]),
+        np.zeros(50, np.int64),
+        None,  # type: ignore[arg-type]
+    )
+    n_bits = 8 * len(SymbolCoder(tables).encode([(symbols, index)]))
+    assert float(priced.sum()) == pytest.approx(n_bits, abs=40)  # whole words of 32 bits, and a rest of state
+
+
+def numbers(*values: float) -> np.ndarray:
+    return np.array(values, np.float32)
+
+
+def test_cells_are_skipped_where_zeros_cost_less() -> None:
+    bits, error, zeros, warp = (
+        numbers(50, 50, 50, 50),
+        numbers(10, 10, 10, 10),
+        numbers(5, 5, 5, 5),
+        numbers(20, 60, 60, 60),
+    )
+    skipped = skipped_cells(bits, error, zeros, warp, GROUPS)
+    assert skipped.tolist() == [True, False, False, False]  # 5 + 2 x 20 against 50 + 2 x 10, 5 + 2 x 60 against that
+
+
+def test_a_group_is_skipped_whole_where_an_empty_string_saves_more() -> None:
+    bits, error, zeros, warp = (
+        numbers(40, 40, 200, 40),
+        numbers(10, 10, 10, 10),
+        numbers(8, 8, 8, 8),
+        numbers(27, 27, 200, 27),
+    )
+    skipped = skipped_cells(bits, error, zeros, warp, GROUPS)
+    assert skipped.tolist() == [True, True, False, False]
+
+
+def test_finer_flow_is_bilinear() -> None:
+    flow = torch.randn(1, 2, 5, 7, generator=torch.Generator().manual_seed(0))
+    for factor in (2, 4):
+        torch.testing.assert_close(finer_flow(flow, factor), upsample_flow(flow, factor))
+
+
+def test_bits_of_symbols_rise_as_their_differences_say() -> None:
+    residual = torch.linspace(-4, 4, 81, dtype=torch.float64)
+    scale, index = torch.tensor(0.7, dtype=torch.float64), torch.ones(81)
+    _, rising = symbol_bits(residual, scale, index)
+    step = 1e-5
+    above, below = (symbol_bits(residual + s, scale, index)[0] for s in (step, -step))
+    torch.testing.assert_close(rising, (above - below) / (2 * step), atol=1e-4, rtol=1e-4)
