@@ -44,6 +44,9 @@ def detect(
     ] = "parser",
     encoder_detector: EncoderDetector = "parser",
     box_score: BoxScore = None,
+    headers_only: Annotated[
+        bool, typer.Option("--headers-only", help="Decode no picture of ssvc: quick, for many pictures.")
+    ] = False,
     limit: Limit = None,
     crfs: Crfs = "21,30,39,48",
     anchors: Anchors = "x264,x265,vvenc",
@@ -70,7 +73,7 @@ def detect(
         judge = open_detector(detector, device=device, min_score=_LEAST_SCORE, threads=threads)
         if judge is None:
             raise typer.BadParameter("a detector must look at the pictures", param_hint="--detector")
-        return DetectTask(read_coco(data, split=split, limit=limit), judge)
+        return DetectTask(read_coco(data, split=split, limit=limit), judge, headers_only=headers_only)
 
     job = EvalJob(
         out, 1, crfs, anchors, points, model, preset, threads, device, resume, overwrite, quiet, box_score=box_score

@@ -104,12 +104,12 @@ class EvalJob:
         from ffmpeg_bridge.tasks.run import TaskRun
 
         codecs, missing = self._codecs()
-        own = self._own(detector())
+        own = self.encoder(detector())
         task = make_task()
         folder = TaskFolder(self.out)
         cache = folder.open(resume=self.resume, overwrite=self.overwrite)
         for name, reason in missing.items():
-            self._print(f"ssvc: note: {name} is left out: {reason}")
+            self.print_progress(f"ssvc: note: {name} is left out: {reason}")
         with StopRequest() as stop:
             run = TaskRun(task, own, codecs, cache, should_stop=lambda: stop.is_set, on_step=self._show)
             results = run.run()
@@ -147,7 +147,8 @@ class EvalJob:
             raise typer.BadParameter(f"{next(iter(points))} is none of --anchors", param_hint="--points")
         return codecs, missing
 
-    def _own(self, detector: Detector | None) -> TaskEncoder:
+    def encoder(self, detector: Detector | None = None) -> TaskEncoder:
+        """ssvc with the options. Raises BadParameter and ModelError."""
         from ffmpeg_bridge.tasks.own_stream import TaskEncoder
         from ssvc_codec.encoder import Preset
         from ssvc_codec.weights import find_model
@@ -170,8 +171,9 @@ class EvalJob:
         point = "" if done.point != done.point else f" {done.point:g}"
         state = " failed" if done.is_failed else " (known)" if done.is_cached else ""
         left = "" if done.seconds_left is None else f", left {format_time(done.seconds_left)}"
-        self._print(f"[{done.number:{width}}/{done.n_steps}] {done.item} {done.codec}{point}{state}{left}")
+        self.print_progress(f"[{done.number:{width}}/{done.n_steps}] {done.item} {done.codec}{point}{state}{left}")
 
-    def _print(self, line: str) -> None:
+    def print_progress(self, line: str) -> None:
+        """Prints to stderr, unless quiet."""
         if not self.quiet:
             print(line, file=sys.stderr, flush=True)

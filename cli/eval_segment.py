@@ -11,6 +11,7 @@ from .eval_options import (
     Anchors,
     Crfs,
     Data,
+    EncoderDetector,
     EvalJob,
     Limit,
     Model,
@@ -26,6 +27,7 @@ from .options import Device, Quiet, Verbose
 
 if TYPE_CHECKING:
     from ffmpeg_bridge.tasks.task import Task
+    from ssvc_codec.semantics.detection import Detector
 
 __all__ = ["segment"]
 
@@ -41,9 +43,10 @@ def segment(
     ] = None,
     keyint: Annotated[int, typer.Option("-g", "--keyint", min=2, help="Frames of a GoP.")] = 12,
     refiner: Annotated[Path | None, typer.Option(metavar="FILE", help="A U-Net that --train wrote.")] = None,
+    encoder_detector: EncoderDetector = "none",
     full: Annotated[bool, typer.Option("--full", help="Decode ssvc in full as well.")] = False,
     train: Annotated[
-        bool, typer.Option("--train", help="Train a U-Net on DATA: writes OUT/refiner.safetensors.")
+        bool, typer.Option("--train", help="Train a U-Net on DATA, coded at --crfs: writes OUT/refiner.safetensors.")
     ] = False,
     minutes: Annotated[float, typer.Option(min=0, help="How long to train.")] = 5,
     seed: Annotated[int, typer.Option(help="Of training.")] = 1,
@@ -67,12 +70,14 @@ def segment(
     from ffmpeg_bridge.tasks.davis import read_davis
 
     sequences = read_davis(data, split=split, limit=limit, n_frames=frames)
+    job = EvalJob(out, keyint, crfs, anchors, points, model, preset, threads, device, resume, overwrite, quiet)
     if train:
-        from ffmpeg_bridge.tasks.train_refiner import train_refiner
+        from ffmpeg_bridge.tasks.train_refiner import flows_in_streams, train_refiner
 
-        path = out / "refiner.safetensors"
-        report = None if quiet else lambda text: typer.echo(text, err=True)
-        train_refiner(sequences, path, minutes=minutes, seed=seed, threads=threads, report=report)
+        path, flows = out / "refiner.safetensors", flows_in_streams(job.encoder())
+        train_refiner(
+            sequences, path, minutes=minutes, flows_of=flows, seed=seed, threads=threads, report=job.print_progress
+        )
         print(path)
         return ExitCode.OK
 
@@ -81,7 +86,12 @@ def segment(
         from ffmpeg_bridge.tasks.segment import SegmentTask
 
         network = None if refiner is None else Refiner(refiner)
-        return SegmentTask(sequences, keyint=keyint, refiner=network, with_full=full)
+        with_objects = encoder_detector != "none"
+        return SegmentTask(sequences, keyint=keyint, refiner=network, with_full=full, with_objects=with_objects)
 
-    job = EvalJob(out, keyint, crfs, anchors, points, model, preset, threads, device, resume, overwrite, quiet)
-    return job.run(make_task)
+    def detector() -> Detector | None:
+        from ssvc_codec.semantics.open import open_detector
+
+        return open_detector(encoder_detector, device=device, threads=threads)
+
+    return job.run(make_task, detector=detector)

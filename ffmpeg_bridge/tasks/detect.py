@@ -28,9 +28,12 @@ class DetectTask:
     metrics = ("mAP 50:95", "AP50")
     pairs = ((HEADERS, FULL), (OBJECTS, FULL), (FULL, FULL))
 
-    def __init__(self, data: CocoSet, judge: Detector) -> None:
-        """judge: the detector for decoded pictures; with a low min_score, as average precision wants."""
-        self._data, self._judge = data, judge
+    def __init__(self, data: CocoSet, judge: Detector, *, headers_only: bool = False) -> None:
+        """judge: the detector for decoded pictures; with a low min_score, as average precision wants.
+
+        headers_only: decode no picture of ssvc.
+        """
+        self._data, self._judge, self._headers_only = data, judge, headers_only
         self.notes = (
             f"headers: the boxes that the encoder wrote, as the heads of packets tell; {OBJECTS}, {FULL}: what"
             f" {judge.description} finds on pictures decoded without and with the background",
@@ -45,17 +48,19 @@ class DetectTask:
 
     def identity(self) -> list[str]:
         """The detector."""
-        return ["detect 1", self._judge.description, str(sorted(self._data.categories.items()))]
+        ways = ["headers only"] if self._headers_only else []
+        return ["detect 1", self._judge.description, str(sorted(self._data.categories.items())), *ways]
 
     def read_own(self, item: Item, clip: Clip, stream: OwnStream) -> list[Reading]:
-        """All three ways."""
+        """All three ways, or headers alone."""
         del item, clip
         heads = stream.heads()
         boxes = [
             (item.class_id, [item.x, item.y, item.width, item.height], item.score / 255) for item in heads.objects[0]
         ]
         readings = [Reading(HEADERS, heads.n_bytes, heads.seconds, self._in_categories(boxes, heads.classes))]
-        for way, select in ((OBJECTS, Selection(background=False)), (FULL, None)):
+        ways = () if self._headers_only else ((OBJECTS, Selection(background=False)), (FULL, None))
+        for way, select in ways:
             pictures = stream.pictures(select=select)
             frame = pictures.frames[0]
             assert frame is not None

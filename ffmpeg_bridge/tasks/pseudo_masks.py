@@ -22,7 +22,7 @@ from PIL import Image
 from ffmpeg_bridge.tasks.pictures import load_video, rgb_of
 from ssvc_codec.errors import ModelError, SsvcError
 
-__all__ = ["write_pseudo_masks"]
+__all__ = ["write_pseudo_masks", "write_sequence"]
 
 _LEAST_AREA, _MOST_AREA = 0.01, 0.6  # of the picture
 
@@ -48,12 +48,13 @@ def write_pseudo_masks(
             if not _LEAST_AREA < masks.mean((1, 2)).min() <= masks.mean((1, 2)).max() < _MOST_AREA:
                 continue
             name = f"{video.stem[-40:]}_{first // shot}"
-            _write(out, name, pictures, masks)
+            write_sequence(out, name, pictures, masks)
             names.append(name)
     return names
 
 
-def _write(out: Path, name: str, pictures: Sequence[NDArray[np.uint8]], masks: NDArray[np.bool_]) -> None:
+def write_sequence(out: Path, name: str, pictures: Sequence[NDArray[np.uint8]], masks: NDArray[np.bool_]) -> None:
+    """Writes one sequence: pictures (H, W, 3) RGB and masks (N, H, W)."""
     folders = [out / kind / "480p" / name for kind in ("JPEGImages", "Annotations")]
     for folder in folders:
         folder.mkdir(parents=True, exist_ok=True)

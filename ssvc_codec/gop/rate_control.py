@@ -24,6 +24,7 @@ MAX_BASE_Q: Final = 63
 HORIZON_SECONDS: Final = 2.0  # over which a surplus is paid back, at least; whole groups of pictures beyond
 MAX_HORIZON_SECONDS: Final = 6.0
 MAX_STEP: Final = 1.5  # of q from frame to frame within a scene: 7 % of bits
+MAX_FALL: Final = 2.5  # the same downwards: what was spent on a surprise is hard to win back before the end
 FIRST_STEP: Final = 6.0  # the same in the first frames of a scene
 N_FIRST: Final = 8
 BUDGET_LIMITS: Final = (0.4, 2.5)  # of the rate asked for, while a surplus or deficit is worked off
@@ -160,7 +161,8 @@ class BitrateControl:
         budget = min(max(wanted - surplus, BUDGET_LIMITS[0] * wanted), BUDGET_LIMITS[1] * wanted)
         aim = model.solve(ahead, budget, low=MIN_BASE_Q, high=MAX_BASE_Q)
         step = self._largest_step()
-        self.base_q += min(max(aim - self.base_q, -step), step)
+        fall = MAX_FALL if step == MAX_STEP else step
+        self.base_q += min(max(aim - self.base_q, -fall), step)
         if facts.kind is FrameKind.I and self._n_in_scene:
             self.base_q = min(self.base_q, self._mean_q + MAX_RISE)
         base_q = self._dither.round(self.base_q)

@@ -22,9 +22,9 @@ from ffmpeg_bridge.tasks.own_stream import TaskEncoder
 from ffmpeg_bridge.tasks.people import coco_people
 from ffmpeg_bridge.tasks.pose import PoseTask, Reference
 from ffmpeg_bridge.tasks.pose_network import decode_points, open_pose_network
-from ffmpeg_bridge.tasks.refiner import Refiner
 from ffmpeg_bridge.tasks.report import TaskFolder
 from ffmpeg_bridge.tasks.run import TaskRow, TaskRun
+from ffmpeg_bridge.tasks.segment import SegmentTask
 from ffmpeg_bridge.tasks.task import Task
 from ffmpeg_bridge.tasks.train_action import train_action
 from ffmpeg_bridge.tasks.two_stream import Backbone, TwoStream
@@ -136,6 +136,21 @@ def tuple_of(row: TaskRow) -> tuple[Any, ...]:
     return (row.codec, row.way, str(row.point), row.n_items, row.n_bits, row.scores)
 
 
+def test_headers_alone_are_measured_without_decoding(
+    detected: tuple[TaskRun, Path], coco: Path, detector: Any, tmp_path: Path
+) -> None:
+    task = DetectTask(read_coco(coco), detector, headers_only=True)
+    run = TaskRun(
+        task,
+        TaskEncoder(Settings(keyint=1), (20.0,), preset="fast", device="cpu", detector=detector),
+        [],
+        TaskFolder(tmp_path / "out").open(resume=False, overwrite=False),
+    )
+    run.run()
+    assert [(row.codec, row.way) for row in run.rows()] == [("original", "full"), ("ssvc", "headers")]
+    assert run.rows()[1].n_bits == rows_of(detected[0], "ssvc", "headers")[0].n_bits
+
+
 @pytest.mark.parametrize("reference", ["original", "annotations"])
 def test_pose_is_found_in_people_alone(
     coco: Path, detector: Any, pose_file: Path, tmp_path: Path, reference: Reference
@@ -184,15 +199,19 @@ def test_segmentation_carries_the_first_mask(davis: Path, tmp_path: Path, ssvc: 
     assert "[10/10]" in result.stderr.replace(" ", "") or "square" in result.stderr
 
 
-def test_an_untrained_refiner_leaves_masks_nearly_as_they_are(tmp_path: Path) -> None:
-    from ffmpeg_bridge.tasks.refiner import MaskUNet, save_refiner
-
-    save_refiner(MaskUNet(), tmp_path / "net.safetensors")
-    mask = np.zeros((30, 50), np.float32)
-    mask[8:20, 10:30] = 1
-    refined = Refiner(tmp_path / "net.safetensors").refine(mask, None, None)
-    assert refined.shape == mask.shape
-    assert ((refined >= 0.5) == (mask >= 0.5)).mean() > 0.97
+@pytest.mark.parametrize(("box", "is_alone"), [((8, 12, 48, 36), True), ((0, 48, 16, 16), False)])
+def test_of_key_frames_the_object_alone_can_be_decoded(
+    davis: Path, detector: Any, tmp_path: Path, box: tuple[int, int, int, int], is_alone: bool
+) -> None:
+    task = SegmentTask(read_davis(davis), keyint=2, refiner=None, with_objects=True)
+    run = run_task(task, tmp_path / "out", keyint=2, detector=type(detector)({0: box}))
+    for alone, whole, flow in zip(
+        *(rows_of(run, "ssvc", way) for way in ("keys, object", "keys", "flow")), strict=True
+    ):
+        assert flow.n_bits < alone.n_bits
+        assert (alone.n_bits < whole.n_bits) == is_alone  # a box beside the object does not help: all is decoded
+        assert is_alone or alone.scores == whole.scores
+        assert alone.scores[0] > 0.8
 
 
 def test_action_is_told_from_flow_in_the_stream(ucf: Path, tmp_path: Path) -> None:
