@@ -8,6 +8,7 @@ from unittest import mock
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from ssvc_codec.bitstream import SceneObject, SubstreamKind, parse_packet
 from ssvc_codec.decoder import Decoder
@@ -73,16 +74,51 @@ def test_the_same_frames_give_the_same_bytes(preset: str) -> None:
     assert [packet.data for packet in first] == [packet.data for packet in second]
 
 
+def parting() -> list[Frame]:
+    """Two frames of a patch that moves one way before a background that moves another."""
+    random = np.random.default_rng(1)
+    textures: list[torch.Tensor] = []
+    for _ in range(2):
+        texture = torch.from_numpy(random.normal(size=(1, 1, 200, 240))).float()
+        for size in (3, 3, 5):
+            texture = F.avg_pool2d(texture, size, 1, size // 2)
+        textures.append(texture / texture.std() * 45 + 128)
+    y, x = torch.meshgrid(torch.arange(128.0) + 20, torch.arange(160.0) + 20, indexing="ij")
+    frames: list[Frame] = []
+    for k in range(2):
+        layers: list[np.ndarray] = []
+        for texture, (dx, dy) in zip(textures, ((-1.4, 0.7), (3.3, -2.1)), strict=True):
+            grid = torch.stack([(x + dx * k) * 2 / 239 - 1, (y + dy * k) * 2 / 199 - 1], -1)[None]
+            layers.append(F.grid_sample(texture, grid, mode="bicubic", align_corners=True)[0, 0].numpy())
+        luma, front = layers
+        top, left = 40 + int(2.1 * k), 40 - int(3.3 * k)
+        luma[top : top + 50, left : left + 60] = front[top : top + 50, left : left + 60]
+        planes = (luma, luma[::2, ::2] / 2 + 64, 192 - luma[::2, ::2] / 2)
+        y8, u8, v8 = (np.clip(plane, 0, 255).astype(np.uint8) for plane in planes)
+        frames.append(Frame(y8, u8, v8, VIDEO, pts=k, duration=1, time_base=Fraction(1, 25)))
+    return frames
+
+
+def block_errors(frame: Frame, shown: torch.Tensor) -> np.ndarray:
+    """Weighted squared error of every 16x16 block. shown: (1, 6, H/2, W/2)."""
+    planes = (torch.pixel_shuffle(shown[:, :4], 2)[0, 0], shown[0, 4], shown[0, 5])
+    total = np.zeros((VIDEO.height // 16, VIDEO.width // 16))
+    for weight, original, plane in zip(PLANE_WEIGHTS, (frame.y, frame.u, frame.v), planes, strict=True):
+        rows, columns = total.shape
+        error = np.square(original - (plane.numpy() * 255 + 127.5))
+        total += weight * error.reshape(rows, error.shape[0] // rows, columns, -1).mean((1, 3))
+    return total
+
+
 def test_the_search_lowers_bits_and_error_of_motion() -> None:
-    frames = moving(2, shift=2.7)
+    frames = parting()
     costs: dict[int, float] = {}
     for steps, crf in product((0, 6), (15, 25, 35)):
         with mock.patch.dict(SEARCHES, medium=SEARCHES["medium"]._replace(motion_steps=steps)):
             _, _, encoder = encode(frames, crf=crf)
         assert encoder.p_frame is not None
-        warped = torch.pixel_shuffle(encoder.p_frame.warped[:, :4], 2)[0, 0].numpy() * 255 + 127.5
-        blocks = np.square(frames[1].y - warped).reshape(8, 16, 10, 16).mean((1, 3))
-        worth = 0.0009 * (0.4 / 0.0009) ** ((63 - crf) / 63) * PLANE_WEIGHTS[0] * blocks
+        lmbda = 0.0009 * (0.4 / 0.0009) ** ((63 - crf) / 63)
+        worth = lmbda * block_errors(frames[1], encoder.p_frame.warped)
         cost = 8 * len(encoder.p_frame.motion[0]) + 0.3 * np.log1p(worth / 0.3).sum() * 16 * 16
         costs[steps] = costs.get(steps, 0.0) + float(np.log2(cost))
     assert costs[6] < costs[0]
