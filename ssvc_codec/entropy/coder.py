@@ -13,14 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import BitstreamError, ModelError
-from .tables import N_TABLES, PRECISION
+from .tables import PRECISION
 
 __all__ = ["StringDecoder", "SymbolCoder"]
 
 stream: Any = import_module("constriction").stream  # an extension module without type stubs
 AnsCoder = stream.stack.AnsCoder
 ESCAPE_MODEL = stream.model.Uniform(2**16)
-TABLE_BOUNDS = np.arange(N_TABLES + 1)
 SYMBOL_LIMIT = 2**15 - 1  # largest magnitude that an escape can carry
 
 
@@ -40,7 +39,7 @@ class SymbolCoder:
         # proportion; frequencies less one are that rest, so the integers come out exactly.
         self._models = [stream.model.Categorical((t - 1).astype(np.float64), perfect=False) for t in tables]
 
-    def encode(self, parts: Sequence[tuple[NDArray[np.int32], NDArray[np.uint8]]]) -> bytes:
+    def encode(self, parts: Sequence[tuple[NDArray[np.int32], NDArray[np.unsignedinteger]]]) -> bytes:
         """One string from (symbols, table indexes) arrays in decoding order.
 
         Symbols whose index is 0 are not coded and MUST be 0. Where every symbol is 0 the
@@ -52,8 +51,8 @@ class SymbolCoder:
         data = coder.get_compressed().astype("<u4").tobytes()
         return data.rstrip(b"\0")
 
-    def _push(self, coder: Any, symbols: NDArray[np.int32], indexes: NDArray[np.uint8]) -> None:
-        order, counts = _by_table(indexes)
+    def _push(self, coder: Any, symbols: NDArray[np.int32], indexes: NDArray[np.unsignedinteger]) -> None:
+        order, counts = _by_table(indexes, len(self._models))
         ordered = symbols[order].astype(np.int32)
         reach = np.repeat(self.reach, counts)
         if ordered.size and int(np.abs(ordered).max()) > SYMBOL_LIMIT:
@@ -88,13 +87,13 @@ class StringDecoder:
                 raise BitstreamError("entropy-coded string ends in a zero byte (docs/bitstream.md, section 5.2)")
             self._ans = AnsCoder(words)
 
-    def read(self, indexes: NDArray[np.uint8]) -> NDArray[np.int32]:
+    def read(self, indexes: NDArray[np.unsignedinteger]) -> NDArray[np.int32]:
         """Symbols for an array of table indexes, in its shape."""
         out = np.zeros(indexes.size, dtype=np.int32)
         if self._ans is None:
             return out.reshape(indexes.shape)
         coder, ans = self._coder, self._ans
-        order, counts = _by_table(indexes.reshape(-1))
+        order, counts = _by_table(indexes.reshape(-1), len(coder._models))
         pieces: list[NDArray[np.int32]] = []
         for table, count in enumerate(counts.tolist()):
             if count:
@@ -117,9 +116,9 @@ class StringDecoder:
             )
 
 
-def _by_table(indexes: NDArray[np.uint8]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+def _by_table(indexes: NDArray[np.unsignedinteger], n_tables: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Positions of the coded symbols (index above 0) sorted by table, stably; and counts per table."""
     coded = np.flatnonzero(indexes != 0)
     tables = indexes[coded]
-    order = np.argsort(tables, kind="stable")  # a radix sort for 8 bits
-    return coded[order], np.diff(np.searchsorted(tables[order], TABLE_BOUNDS))
+    order = np.argsort(tables, kind="stable")  # a radix sort for 8 and 16 bits
+    return coded[order], np.diff(np.searchsorted(tables[order], np.arange(n_tables + 1)))

@@ -14,21 +14,19 @@ from numpy.typing import NDArray
 
 from ..errors import ModelError
 
-__all__ = ["IntegerScaleHead"]
+__all__ = ["IntegerLayers", "IntegerScaleHead"]
 
 SHIFTS = (8, 8, 10)
 ACTIVATION_LIMIT = 127
 EXACT_LIMIT = 2**23.5
 
 
-class IntegerScaleHead:
-    """Table indexes of z and of y, from integers only."""
+class IntegerLayers:
+    """Three matrix products of integers, to table indexes."""
 
     def __init__(self, tensors: Mapping[str, NDArray[np.generic]]) -> None:
-        """tensors: the names of docs/bitstream.md, section 5.4. Raises ModelError where sums could be inexact."""
+        """tensors: weight1..3 and bias1..3 of docs/bitstream.md, section 5.4. Raises ModelError where sums could be inexact."""
         try:
-            self.z_index = tensors["z_index"].astype(np.uint8)  # (64, C_z), or (64, states x C_z)
-            self._dequant = tensors["dequant"].astype(np.int64)  # (64, C_z)
             self._weights: list[NDArray[np.floating]] = [
                 tensors[f"weight{k}"].astype(np.float32).T.copy() for k in (1, 2, 3)
             ]
@@ -39,9 +37,37 @@ class IntegerScaleHead:
             bound = np.abs(weight).sum(0) * ACTIVATION_LIMIT + np.abs(bias).max(0, initial=0)
             if float(bound.max()) >= EXACT_LIMIT:
                 raise ModelError(f"scale head layer {number + 1} can exceed 2**23.5 (docs/bitstream.md, section 5.4)")
+        self.n_inputs, self.n_columns = self._weights[0].shape[0], self._weights[2].shape[1]
+
+    def __call__(self, a: NDArray[np.float32], q: NDArray[np.integer]) -> NDArray[np.uint8]:
+        """a: (n, n_inputs) integers of -127..127; q: (n,), or (1,) for all. Returns (n, n_columns)."""
+        for layer in (0, 1, 2):
+            bias = self._biases[layer]
+            a = a @ self._weights[layer]
+            a += bias if bias.ndim == 1 else bias[q]
+            a *= np.float32(2.0 ** -SHIFTS[layer])
+            if layer < 2:
+                np.floor(a, out=a)
+                np.maximum(a, np.floor(a * np.float32(0.125)), out=a)  # a leaky slope: of integers below 0, the second
+                _limited(a)
+        np.maximum(a, 0, out=a)
+        return np.minimum(a, 63, out=a).astype(np.uint8)  # below 0 and above 63 clipped, the rest floored
+
+
+class IntegerScaleHead:
+    """Table indexes of z and of y, from integers only."""
+
+    def __init__(self, tensors: Mapping[str, NDArray[np.generic]]) -> None:
+        """tensors: the names of docs/bitstream.md, section 5.4. Raises ModelError where sums could be inexact."""
+        try:
+            self.z_index = tensors["z_index"].astype(np.uint8)  # (64, C_z), or (64, states x C_z)
+            self._dequant = tensors["dequant"].astype(np.int64)  # (64, C_z)
+        except KeyError as error:
+            raise ModelError(f"the model has no integer tensor {error}") from error
+        self._layers = IntegerLayers(tensors)
         self.n_z = self._dequant.shape[1]
-        self.n_extra = self._weights[0].shape[0] - self.n_z  # integer inputs beside z
-        self.n_columns = self._weights[2].shape[1]
+        self.n_extra = self._layers.n_inputs - self.n_z  # integer inputs beside z
+        self.n_columns = self._layers.n_columns
 
     def z_indexes(self, q: NDArray[np.integer], states: NDArray[np.integer] | None = None) -> NDArray[np.uint8]:
         """q: (n,) q_index of each cell; states: (n, C_z), where there are several. Returns (n, C_z)."""
@@ -60,17 +86,7 @@ class IntegerScaleHead:
         a = _limited(((z.astype(np.int64) * self._dequant[q] + 128) >> 8).astype(np.float32))
         if extra is not None:
             a = np.concatenate([a, extra.astype(np.float32)], axis=1)
-        for layer in (0, 1, 2):
-            bias = self._biases[layer]
-            a = a @ self._weights[layer]
-            a += bias if bias.ndim == 1 else bias[q]
-            a *= np.float32(2.0 ** -SHIFTS[layer])
-            if layer < 2:
-                np.floor(a, out=a)
-                np.maximum(a, np.floor(a * np.float32(0.125)), out=a)  # a leaky slope: of integers below 0, the second
-                _limited(a)
-        np.maximum(a, 0, out=a)
-        return np.minimum(a, 63, out=a).astype(np.uint8)  # below 0 and above 63 clipped, the rest floored
+        return self._layers(a, q)
 
     def known_answer(self) -> str:
         """SHA-256 of the indexes for a fixed pattern; compared with the stored one when a model is loaded."""

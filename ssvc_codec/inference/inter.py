@@ -21,7 +21,7 @@ from ..weights import Model
 from .compensation import Compensated, compensate
 from .device import fast_dtype, pick_device
 from .latents import GroupSymbols, LatentCoder, Past
-from .loading import load_head, load_tables, load_weights
+from .loading import load_block_heads, load_head, load_tables, load_weights
 from .maps import CellMaps, cell_mask
 from .motion_search import MotionSearch, MotionTarget
 from .phases import Phases
@@ -30,7 +30,8 @@ from .quantiser import Quantiser
 from .reading import FrameStrings, FrameSymbols, read_frames
 from .reference import Chain, FrameMaps, InterReference, Members, find_starts, flow_before
 from .rows import rows_by_group
-from .skip_search import SymbolPrices, skipped_cells
+from .residual import ResidualCoder
+from .skip_search import skipped_cells
 from .windows import Window, pick_windows
 
 __all__ = ["Effort", "FrameMaps", "InterCoder", "InterReference", "Members", "MotionFrame", "PFrame"]
@@ -99,13 +100,12 @@ class InterCoder:
         load_weights(self.net, model, "inter")
         self.net.to(self.device)
         tables = load_tables(model)
-        motion, residual = load_head(model, "motion"), load_head(model, "residual")
-        self.motion = LatentCoder(self.net.motion.latents, motion, tables, device=self.device)
-        self.residual = LatentCoder(self.net.residual.latents, residual, tables, device=self.device)
+        self.motion = LatentCoder(self.net.motion.latents, load_head(model, "motion"), tables, device=self.device)
+        self.residual = ResidualCoder(
+            self.net.residual, load_block_heads(model), load_tables(model, "residual.tables"), device=self.device
+        )
         self._motion_quantiser = Quantiser(tables, self.device, optimise=search.optimise)
-        self._residual_quantiser = Quantiser(tables, self.device, optimise=search.optimise)
         self._motion_search = MotionSearch(self.net, self.motion, self._motion_quantiser)
-        self._prices = SymbolPrices(tables)
         self.dtype = fast_dtype(self.device) if reduced_precision else torch.float32
         _reduce(self.net, self.dtype)
         self._phase = Phases(self.device)
@@ -168,9 +168,10 @@ class InterCoder:
         predicted = self._refine(compensated, maps)
         with self._phase("residual analysis"):
             y = net.residual.analysis(x, predicted, maps.maps.q_map, maps.masks)
-        with self._phase("residual hyper"):
-            condition = net.residual.condition(predicted, maps.masks)
-            residual = self.residual.quantise(y, condition, maps.maps, residual_past, self._residual_quantiser)
+        with self._phase("residual symbols"):
+            residual = self.residual.quantise(
+                y, maps.maps, maps.groups, residual_past, optimise=self._search.optimise
+            )
         picture = self._picture(residual, predicted, compensated.warped, maps)
         if self._search.skip:
             fewer = self._skip(residual, original, picture, compensated.warped, residual_past, maps)
@@ -182,7 +183,9 @@ class InterCoder:
             for group, rows in rows_by_group(maps.groups):
                 past = motion_past.take(rows)
                 strings[0][group] = self.motion.write(motion.take(rows), flat[rows], past, starts.get(group))
-                strings[1][group] = self.residual.write(residual.take(rows), flat[rows], residual_past.take(rows))
+                strings[1][group] = self.residual.write(
+                    residual.take(rows), flat[rows], residual_past.take(rows), rows, maps.groups.shape
+                )
         chains = (Chain.complete(motion), Chain.complete(residual))
         reference = InterReference(half_to_planes(picture), flow_hat, *chains, maps.groups, maps.members)
         return PFrame(*strings, reference, predicted, compensated.warped, picture)
@@ -204,12 +207,12 @@ class InterCoder:
     ) -> GroupSymbols:
         """The residual without cells that the warp shows well enough for less. Pictures are (1, 6, H/2, W/2)."""
         with self._phase("skip search"):
-            lmbda, q = lambda_of(maps.maps.q_map), maps.q.reshape(-1)
+            lmbda = lambda_of(maps.maps.q_map)
             shown = [(_cell_error(original - p) * lmbda).reshape(-1).cpu().numpy() for p in (picture, warped)]
-            zeros = self.residual.nothing(q.size).symbols
-            bits = [self._prices.of_cells(self.residual, s, q, past) for s in (residual, zeros)]
+            zeros = self.residual.nothing(maps.q.size).symbols
+            bits = [self.residual.cell_bits(s, maps.maps, maps.groups, past) for s in (residual, zeros)]
             skipped = skipped_cells(bits[0], shown[0], bits[1], shown[1], maps.groups)
-            skipped &= residual.y.any(axis=1) | residual.z.any(axis=1)
+            skipped &= residual.z.any(axis=1)
             if not skipped.any():
                 return residual
             return GroupSymbols(*(np.where(skipped[:, None], 0, part) for part in residual))
@@ -342,7 +345,7 @@ class InterCoder:
         symbols = chain.symbols.take(window.rows(maps.groups.shape[1]))
         return self._picture(symbols, self._refine(part, own), part.warped, own)
 
-    def _read(self, coder: LatentCoder, frame: FrameStrings) -> FrameSymbols:
+    def _read(self, coder: LatentCoder | ResidualCoder, frame: FrameStrings) -> FrameSymbols:
         with self._phase("entropy"):
             (found,) = read_frames(coder, [frame])
         if isinstance(found, BitstreamError):
@@ -373,9 +376,8 @@ class InterCoder:
         coded = symbols.y.any(axis=1).reshape(maps.groups.shape)
         if not coded.any():
             return warped
-        with self._phase("hyper"):
-            condition = self.net.residual.condition(predicted, maps.masks)
-            y_hat = self.residual.dequantise(symbols, condition, maps.maps)
+        with self._phase("dequantisation"):
+            y_hat = self.residual.dequantise(symbols, maps.maps)
         with self._phase("synthesis"):
             picture = self.net.residual.synthesis(y_hat, predicted, maps.maps.q_map, maps.masks)
             return torch.where(cell_mask(coded, 16, self.device) > 0, picture, warped)
@@ -389,7 +391,7 @@ def _cell_error(difference: Tensor) -> Tensor:
     return F.avg_pool2d(weighted, 16)[0] * 32 * 32
 
 
-EXACT = ("head.", "linear", "log_gain", "means.", "condition", "scale_head", "persistence")
+EXACT = ("head.", "linear", "log_gain", "means.", "condition", "scale_head", "entropy.", "persistence")
 
 
 def _reduce(net: InterNet, dtype: torch.dtype) -> None:

@@ -74,6 +74,8 @@ class Substream(NamedTuple):
     data: bytes
     q: NDArray[np.integer]  # (n,)
     past: Past
+    cells: NDArray[np.integer]  # (n,) flat indexes of these cells
+    shape: tuple[int, int]  # rows and columns of cells of the picture
     has_start: bool = False
 
 
@@ -160,7 +162,8 @@ class LatentCoder:
         found: list[tuple[GroupSymbols, Start] | BitstreamError] = []
         opened: list[tuple[int, StringDecoder, slice]] = []
         n_rows = 0
-        for k, (data, q, _, has_start) in enumerate(substreams):
+        for k, substream in enumerate(substreams):
+            data, q, has_start = substream.data, substream.q, substream.has_start
             try:
                 decoder = self.coder.decoder(data)
                 start = decoder.read(START_INDEX) if data and has_start else np.zeros(2, np.int32)

@@ -9,11 +9,11 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from ..entropy import IntegerScaleHead
+from ..entropy import IntegerBlockHeads, IntegerScaleHead
 from ..errors import ModelError
 from ..weights import Model
 
-__all__ = ["load_head", "load_tables", "load_weights"]
+__all__ = ["load_block_heads", "load_head", "load_tables", "load_weights"]
 
 
 def load_head(model: Model, kind: str) -> IntegerScaleHead:
@@ -25,9 +25,18 @@ def load_head(model: Model, kind: str) -> IntegerScaleHead:
     return head
 
 
-def load_tables(model: Model) -> list[NDArray[np.uint32]]:
-    """The probability tables. Raises ModelError where there are none."""
-    group = model.group("tables")
+def load_block_heads(model: Model) -> IntegerBlockHeads:
+    """The integer heads of RESIDUAL, tested. Raises ModelError."""
+    heads = IntegerBlockHeads(model.group("residual.first"), model.group("residual.second"))
+    known = model.config.get("known_answer", {})
+    if not isinstance(known, Mapping) or known.get("residual") != heads.known_answer():
+        raise ModelError(f"model {model.name}: the integer scale head fails its known-answer test on this machine")
+    return heads
+
+
+def load_tables(model: Model, prefix: str = "tables") -> list[NDArray[np.uint32]]:
+    """The probability tables of a name. Raises ModelError where there are none."""
+    group = model.group(prefix)
     if "sizes" not in group or "frequencies" not in group:
         raise ModelError(f"model {model.name}: no probability tables")
     ends = np.cumsum(group["sizes"].astype(np.int64))
@@ -42,7 +51,7 @@ def load_weights(net: nn.Module, model: Model, prefix: str) -> None:
         missing, unexpected = net.load_state_dict(values, strict=False)
     except RuntimeError as error:
         raise ModelError(f"model {model.name}: weights do not fit its config: {error}") from error
-    if unexpected or any("scale_head." not in name for name in missing):
+    if unexpected or any("scale_head." not in name and "residual.entropy." not in name for name in missing):
         raise ModelError(f"model {model.name}: weights do not fit its config: {missing + unexpected}")
     net.eval().requires_grad_(False)
     net.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]

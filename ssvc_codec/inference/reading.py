@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ..errors import BitstreamError
 from .latents import GroupSymbols, LatentCoder, Start, Substream
+from .residual import ResidualCoder
 from .reference import Chain, FrameMaps
 from .rows import rows_by_group
 
@@ -33,7 +34,7 @@ class FrameSymbols(NamedTuple):
     starts: dict[int, Start]  # vectors from which chains of motion start, by group
 
 
-def read_frames(coder: LatentCoder, frames: Sequence[FrameStrings]) -> list[FrameSymbols | BitstreamError]:
+def read_frames(coder: LatentCoder | ResidualCoder, frames: Sequence[FrameStrings]) -> list[FrameSymbols | BitstreamError]:
     """Symbols of all groups that are there and whose chain is whole, and whose motion is, where it matters."""
     found: list[FrameSymbols | BitstreamError] = []
     wanted: list[tuple[int, int, NDArray[np.intp]]] = []
@@ -48,7 +49,8 @@ def read_frames(coder: LatentCoder, frames: Sequence[FrameStrings]) -> list[Fram
             if group in frame.strings and not broken[rows].any():
                 begins = frame.motion is None and not past.known[rows].any()
                 wanted.append((number, group, rows))
-                substreams.append(Substream(frame.strings[group], flat[rows], past.take(rows), begins))
+                own = (frame.strings[group], flat[rows], past.take(rows))
+                substreams.append(Substream(*own, rows, frame.maps.groups.shape, begins))
         nothing = coder.nothing(flat.size)
         found.append(FrameSymbols(Chain(nothing.symbols, nothing.known, ~nothing.known), {}))
     for (number, group, rows), substream, own in zip(wanted, substreams, coder.read(substreams), strict=True):

@@ -6,18 +6,20 @@ Letters follow the field: y latents at 1/16, z hyper-latents at 1/32. Pictures a
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .blocks import DepthwiseBlock, GainTable, GroupMask, MaskedConv, Pointwise, silu
-from .intra import HALF_CHANNELS, PLANE_CHANNELS, merge_planes, to_half
+from .block_entropy import BlockSymbols
+from .blocks import DepthwiseBlock, GainTable, MaskedConv, Pointwise, silu
+from .half import InterConfig, InterMasks, Planes, half_to_merged, half_to_planes, planes_to_half
+from .intra import HALF_CHANNELS
 from .lagrangian import lambda_of
 from .latents import LatentModel, LatentOutput, Symbols
 from .motion import MotionEstimation, smooth_flow, upsample_flow, warp
+from .residual import ResidualCodec, ResidualOutput
 
 __all__ = [
     "Compensation",
@@ -38,44 +40,6 @@ __all__ = [
 FLOW_CHANNELS = 32  # 2 components of the 4x4 vectors of a 16x16 block
 TEXTURE_CHANNELS = 48  # logarithms of 3 structure-tensor energies of those 4x4 blocks
 GLOBAL_STEPS = 4  # of one luma sample, for the vector that a chain of motion starts from
-PHASES = 8  # positions of the 1/2 grid in a 16x16 block, on each side
-
-
-@dataclass(frozen=True, slots=True)
-class InterConfig:
-    """Sizes of the P-frame networks."""
-
-    n_motion: int = 32  # latents at 1/16: as many as a 16x16 block has vector components
-    n_motion_z: int = 8
-    motion_width: int = 64
-    n_residual: int = 384  # as many as a 16x16 block has samples
-    n_residual_z: int = 24
-    residual_width: int = 128  # at 1/16
-    analysis_width: int = 96  # at 1/8
-    refine_width: int = 24  # at 1/2
-    refine_width8: int = 96  # at 1/8
-    mend_width: int = 32  # at 1/2
-    mend_layers: int = 2  # between the first and the last
-
-    def to_dict(self) -> dict[str, int]:
-        """Plain numbers for JSON."""
-        return asdict(self)
-
-
-class Planes(NamedTuple):
-    """A picture. y: (N, 1, H, W); uv: (N, 2, H/2, W/2); float32 in -0.5..0.5."""
-
-    y: Tensor
-    uv: Tensor
-
-
-class InterMasks(NamedTuple):
-    """The group mask at each resolution; None where there is one group."""
-
-    at2: GroupMask | None = None
-    at4: GroupMask | None = None
-    at8: GroupMask | None = None
-    at16: GroupMask | None = None
 
 
 class InterOutput(NamedTuple):
@@ -87,7 +51,7 @@ class InterOutput(NamedTuple):
     flow: Tensor  # (N, 2, H/4, W/4), estimated
     flow_hat: Tensor  # (N, 2, H/4, W/4), decoded
     motion: LatentOutput
-    residual: LatentOutput | None  # None where only motion is trained
+    residual: ResidualOutput | None  # None where only motion is trained
 
 
 class State(NamedTuple):
@@ -96,24 +60,7 @@ class State(NamedTuple):
     planes: Planes  # decoded
     flow_hat: Tensor  # (N, 2, H/4, W/4); 0 after an I frame
     motion: Symbols
-    residual: Symbols
-
-
-def half_to_planes(x: Tensor) -> Planes:
-    """Planes of what to_half gives, clipped to the range of samples."""
-    x = x.clamp(-0.5, 0.5)
-    return Planes(F.pixel_shuffle(x[:, :4], 2), x[:, 4:])
-
-
-def planes_to_half(planes: Planes) -> Tensor:
-    """(N, 6, H/2, W/2) as nets.intra.to_half orders them."""
-    return torch.cat([F.pixel_unshuffle(planes.y, 2), planes.uv], dim=1)
-
-
-def half_to_merged(x: Tensor) -> Tensor:
-    """(N, 6, H/2, W/2) to the channels of merge_planes, (N, 96, H/8, W/8)."""
-    luma = F.pixel_shuffle(x[:, :4], 2)
-    return merge_planes(luma, x[:, 4:5], x[:, 5:])
+    residual: BlockSymbols
 
 
 def texture(luma: Tensor) -> Tensor:
@@ -221,77 +168,6 @@ class Compensation(nn.Module):
         return warped + self.q_last.multiply(self.last(h, masks.at2).float(), q)
 
 
-class ResidualCodec(nn.Module):
-    """What the prediction lacks, coded with the prediction known on both sides."""
-
-    def __init__(self, c: InterConfig) -> None:
-        super().__init__()
-        self.embed = Pointwise(2 * PLANE_CHANNELS, c.analysis_width, scale=2.0)
-        self.blocks8 = nn.ModuleList([DepthwiseBlock(c.analysis_width) for _ in range(2)])
-        self.q_scale = GainTable(c.analysis_width)
-        self.down = Pointwise(4 * c.analysis_width, c.residual_width)
-        self.block16 = DepthwiseBlock(c.residual_width)
-        self.head = Pointwise(c.residual_width, c.n_residual, scale=0.0)
-        self.linear = Pointwise(4 * PLANE_CHANNELS, c.n_residual)
-        self.condition_embed = Pointwise(4 * PLANE_CHANNELS, c.residual_width)
-        self.condition_block = DepthwiseBlock(c.residual_width)
-        self.latents = LatentModel(
-            n_y=c.n_residual,
-            n_z=c.n_residual_z,
-            width=c.residual_width,
-            n_condition=c.residual_width,
-            anchor_run=96,
-            steps=(2.6, 42.0),
-            n_other=c.n_motion,
-        )
-        self.linear_back = Pointwise(c.n_residual, 4 * PLANE_CHANNELS)
-        self.first = MaskedConv(2 * HALF_CHANNELS, c.mend_width, scale=4.0)
-        self.phase = nn.Parameter(torch.zeros(1, c.mend_width, PHASES, PHASES))
-        self.q_mend = GainTable(c.mend_width)
-        self.middle = nn.ModuleList([MaskedConv(c.mend_width, c.mend_width) for _ in range(c.mend_layers)])
-        self.last = MaskedConv(c.mend_width, HALF_CHANNELS, scale=0.02)
-        self.q_last = GainTable(HALF_CHANNELS)
-
-    def analysis(self, x: Tensor, predicted: Tensor, q: Tensor, masks: InterMasks) -> Tensor:
-        """Latents (N, C_y, H/16, W/16). x: (N, 96, H/8, W/8); predicted: (N, 6, H/2, W/2)."""
-        known = half_to_merged(predicted)
-        h = self.embed(torch.cat([x - known, known], dim=1))
-        for block in self.blocks8:
-            h = block(h, masks.at8)
-        h = self.block16(self.down(F.pixel_unshuffle(self.q_scale.multiply(h, q), 2)), masks.at16)
-        with torch.autocast(x.device.type, enabled=False):
-            difference = F.pixel_unshuffle(x.float() - known.float(), 2)
-            return self.head(h.float()) + self.linear(difference)
-
-    def influence(self, predicted: Tensor) -> Tensor:
-        """0, with the gradient that latents have towards the prediction: that of the linear path alone.
-
-        Training through several frames masks it where a symbol is 0: a symbol that stays 0 costs nothing and
-        keeps the prediction as it is, whereas rounding that passes gradients straight through, and rates
-        under noise, would reward finer references for taking away what is never coded.
-        """
-        known = half_to_merged(predicted)
-        difference = F.pixel_unshuffle(known.detach() - known, 2)
-        return F.conv2d(difference.float(), self.linear.weight.detach().float()[:, :, None, None])
-
-    def condition(self, predicted: Tensor, masks: InterMasks) -> Tensor:
-        """What means are conditioned on, from the prediction: (N, C, H/16, W/16)."""
-        blocks = F.pixel_unshuffle(half_to_merged(predicted), 2)
-        return self.condition_block(self.condition_embed(blocks), masks.at16)
-
-    def synthesis(self, y_hat: Tensor, predicted: Tensor, q: Tensor, masks: InterMasks) -> Tensor:
-        """The picture: (N, 6, H/2, W/2) float32."""
-        with torch.autocast(y_hat.device.type, enabled=False):
-            picture = predicted + to_half(F.pixel_shuffle(self.linear_back(y_hat.float()), 2))
-        h = torch.cat([picture, picture - predicted], dim=1).to(self.first.weight.dtype)
-        h = h.contiguous(memory_format=torch.channels_last)
-        phase = self.phase.to(h.dtype).repeat(1, 1, h.shape[2] // PHASES, h.shape[3] // PHASES)
-        h = silu(self.q_mend.multiply(self.first(h, masks.at2) + phase, q))
-        for layer in self.middle:
-            h = silu(layer(h, masks.at2))
-        return picture + self.q_last.multiply(self.last(h, masks.at2).float(), q)
-
-
 class InterNet(nn.Module):
     """One P frame to latents and back."""
 
@@ -309,7 +185,7 @@ class InterNet(nn.Module):
         rows, columns, device = height // 32, width // 32, planes.y.device
         flow = torch.zeros(n, 2, height // 4, width // 4, device=device)
         motion = self.motion.latents.nothing(n, rows, columns, device)
-        return State(planes, flow, motion, self.residual.latents.nothing(n, rows, columns, device))
+        return State(planes, flow, motion, self.residual.entropy.nothing(n, rows, columns, device))
 
     def forward(
         self,
@@ -349,12 +225,9 @@ class InterNet(nn.Module):
             return out, State(half_to_planes(predicted.detach()), flow_hat.detach(), motion.symbols, state.residual)
         known = predicted if detach else predicted.detach()
         y = self.residual.analysis(x, known, q, masks)
-        influence = torch.zeros_like(y) if detach else self.residual.influence(predicted)
-        condition = self.residual.condition(known, masks)
-        residual = self.residual.latents(y + influence, condition, q, state.residual, masks.at16, motion.symbols)
-        if influence.requires_grad:
-            alive = residual.symbols.y != 0
-            influence.register_hook(lambda gradient: gradient * alive)
+        if not detach:
+            y = y + self.residual.influence(predicted)
+        residual = self.residual.code(y, q, state.residual, motion.symbols, masks)
         x_hat = self.residual.synthesis(residual.y_hat, predicted, q, masks)
         out = InterOutput(x_hat, predicted, warped, flow, flow_hat, motion, residual)
         # The loss sees what the residual network makes of every cell, or cells of zeros would never leave zero.

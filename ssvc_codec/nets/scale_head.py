@@ -54,17 +54,17 @@ def _clamp(x: Tensor, low: float, high: float) -> Tensor:
 class ScaleHead(nn.Module):
     """Scale table index of every latent of a cell, from the integer hyper-latents of that cell."""
 
-    def __init__(self, n_z: int, n_y: int, *, hidden: int = 128, n_extra: int = 0) -> None:
-        """n_extra: further integer inputs of a cell, -127..127."""
+    def __init__(self, n_z: int, n_y: int, *, hidden: int = 128, n_extra: int = 0, positions: int = 4) -> None:
+        """n_extra: further integer inputs of a cell, -127..127. positions: of latents in a cell, 4 or 1."""
         super().__init__()
-        sizes = ((n_z + n_extra, hidden), (hidden, hidden), (hidden, 4 * n_y))
+        sizes = ((n_z + n_extra, hidden), (hidden, hidden), (hidden, positions * n_y))
         self.weights = nn.ParameterList([torch.randn(o, i) / math.sqrt(i) for i, o in sizes])
         with torch.no_grad():
             self.weights[0][:, n_z:] = 0  # the further inputs are large from the first step
         self.biases = nn.ParameterList([torch.zeros(o) for _, o in sizes])
         self.q_bias = GainTable(hidden)  # its logarithm is added to the first layer
         self.offset = GainTable(n_y)  # its logarithm, in table steps, is added to the index
-        self.n_y = n_y
+        self.n_y, self.positions = n_y, positions
 
     def _matrix(self, layer: int) -> Tensor:
         unit = 2.0 ** WEIGHT_BITS[layer]
@@ -81,7 +81,7 @@ class ScaleHead(nn.Module):
         if layer == 0:
             bias = bias + self.q_bias.log(q)
         if layer == 2:
-            bias = bias + (self.offset.log(q) / SCALE_STEP).repeat(1, 4)
+            bias = bias + (self.offset.log(q) / SCALE_STEP).repeat(1, self.positions)
         return self._integer(bias, ACTIVATION_BITS + WEIGHT_BITS[layer]) + 2.0 ** (SHIFTS[layer] - 1)
 
     @torch.autocast("cuda", enabled=False)
@@ -94,8 +94,15 @@ class ScaleHead(nn.Module):
         """
         fine = self._integer(dequant, ACTIVATION_BITS + 8)
         a = _clamp(_floor_ste(z_symbols * fine / 256 + 0.5), -ACTIVATION_LIMIT, ACTIVATION_LIMIT)
-        if extra is not None:
-            a = torch.cat([a, extra], dim=1)
+        a = self.index(a if extra is None else torch.cat([a, extra], dim=1), q)
+        n, _, height, width = a.shape
+        a = a.view(n, 2, 2, self.n_y, height, width).permute(0, 3, 4, 1, 5, 2)
+        return a.reshape(n, self.n_y, 2 * height, 2 * width)
+
+    @torch.autocast("cuda", enabled=False)
+    @torch.autocast("cpu", enabled=False)
+    def index(self, a: Tensor, q: Tensor) -> Tensor:
+        """a: (N, inputs, H, W) integer-valued in -127..127; q: (N,). Returns (N, positions x C_y, H, W) in 0..63."""
         for layer in range(3):
             shift = SHIFTS[layer]
             bias = self._bias(layer, q)
@@ -106,18 +113,18 @@ class ScaleHead(nn.Module):
                 a = _clamp(a, -ACTIVATION_LIMIT, ACTIVATION_LIMIT)
             else:
                 a = _clamp(_floor_ste(a / 2.0**shift), 0, N_TABLES - 1)
-        n, _, height, width = a.shape
-        a = a.view(n, 2, 2, self.n_y, height, width).permute(0, 3, 4, 1, 5, 2)
-        return a.reshape(n, self.n_y, 2 * height, 2 * width)
+        return a
 
     @torch.no_grad()
-    def export(self, dequant_table: Tensor) -> dict[str, Tensor]:
+    def export(self, dequant_table: Tensor | None = None) -> dict[str, Tensor]:
         """Integers of docs/bitstream.md, section 5.4, by name.
 
-        dequant_table: (64, C_z) units of z per symbol.
+        dequant_table: (64, C_z) units of z per symbol, where there are hyper-latents.
         """
-        q = torch.arange(MAX_Q_INDEX + 1, device=dequant_table.device)
-        result = {"dequant": self._integer(dequant_table, ACTIVATION_BITS + 8)}
+        q = torch.arange(MAX_Q_INDEX + 1, device=self.biases[0].device)
+        result: dict[str, Tensor] = {}
+        if dequant_table is not None:
+            result["dequant"] = self._integer(dequant_table, ACTIVATION_BITS + 8)
         for layer in range(3):
             bias = self._bias(layer, q)
             result[f"weight{layer + 1}"] = self._matrix(layer)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,9 @@ import torch.nn.functional as F
 from safetensors.numpy import save_file
 from torch import Tensor
 
-from ..entropy import IntegerScaleHead, gaussian_tables
-from ..entropy.tables import N_TABLES, SCALE_MIN
+from ..entropy import IntegerBlockHeads, IntegerScaleHead, gaussian_tables
+from ..entropy.tables import N_TABLES, SCALE_MIN, count_table, laplace_tables
+from ..nets.block_entropy import BlockEntropy
 from ..nets.blocks import GainTable
 from ..nets.inter import InterConfig, InterNet
 from ..nets.intra import IntraConfig, IntraNet
@@ -27,7 +29,7 @@ EXACT = ("log_gain", "linear.weight", "linear_back.weight")  # parameters kept i
 def _network_tensors(net: torch.nn.Module, prefix: str) -> dict[str, np.ndarray]:
     result: dict[str, np.ndarray] = {}
     for name, value in net.state_dict().items():
-        if "scale_head." in name:
+        if "scale_head." in name or ".entropy." in name:
             continue
         exact = name.endswith(EXACT)
         result[f"{prefix}.{name}"] = (value.float() if exact else value.half()).cpu().numpy()
@@ -41,6 +43,26 @@ def _integer_tensors(head: ScaleHead, z_gain: GainTable, z_scale: GainTable) -> 
     index = ((z_scale.table() / SCALE_MIN).log() / SCALE_STEP).round().clamp(0, N_TABLES - 1)
     tensors["z_index"] = index.to(torch.uint8).cpu().numpy()
     return tensors
+
+
+def _table_tensors(prefix: str, tables: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+    return {
+        f"{prefix}.sizes": np.array([table.size for table in tables], dtype=np.int32),
+        f"{prefix}.frequencies": np.concatenate(tables),
+    }
+
+
+def _block_tensors(entropy: BlockEntropy) -> dict[str, np.ndarray]:
+    """Integer heads of RESIDUAL, its tables (those of symbols, then those of classes), and the counts behind these."""
+    tensors: dict[str, np.ndarray] = {}
+    for part, head in (("first", entropy.first_head), ("second", entropy.second_head)):
+        tensors |= {f"residual.{part}.{name}": value.numpy() for name, value in head.export().items()}
+        for name in ("weight1", "weight2", "weight3"):
+            tensors[f"residual.{part}.{name}"] = tensors[f"residual.{part}.{name}"].astype(np.int16)
+    counts = entropy.counts.double().cpu().numpy()
+    tables = [*laplace_tables(), *(count_table(row + 0.05) for row in counts)]
+    tensors["residual.counts"] = counts.astype(np.float32)
+    return tensors | _table_tensors("residual.tables", tables)
 
 
 def export_intra(net: IntraNet, folder: Path, *, name: str, about: dict[str, object]) -> None:
@@ -61,15 +83,21 @@ def export_model(intra: IntraNet, inter: InterNet | None, folder: Path, *, name:
     if inter is not None:
         tensors |= _network_tensors(inter, "inter")
         config["inter"] = inter.config.to_dict()
-        for kind, latents in (("motion", inter.motion.latents), ("residual", inter.residual.latents)):
-            heads[kind] = _integer_tensors(latents.scale_head, latents.z_gain, latents.z_scale)
+        latents = inter.motion.latents
+        heads["motion"] = _integer_tensors(latents.scale_head, latents.z_gain, latents.z_scale)
+        tensors |= _block_tensors(inter.residual.entropy)
     for kind, integers in heads.items():
         tensors |= {f"{kind}.head.{key}": value for key, value in integers.items()}
-    tensors["tables.sizes"] = np.array([table.size for table in tables], dtype=np.int32)
-    tensors["tables.frequencies"] = np.concatenate(tables)
+    tensors |= _table_tensors("tables", tables)
     answers = {
         kind: IntegerScaleHead({k: np.asarray(v) for k, v in h.items()}).known_answer() for kind, h in heads.items()
     }
+    if inter is not None:
+        parts = [
+            {k.removeprefix(f"residual.{part}."): v for k, v in tensors.items() if k.startswith(f"residual.{part}.")}
+            for part in ("first", "second")
+        ]
+        answers["residual"] = IntegerBlockHeads(*parts).known_answer()
     config |= {"known_answer": answers, "about": about}
     save_file({key: np.ascontiguousarray(value) for key, value in tensors.items()}, folder / "weights.safetensors")
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
@@ -84,12 +112,18 @@ def import_inter(model: Model) -> InterNet:
     for key, value in model.group("inter").items():
         if key in state:
             state[key] = torch.from_numpy(np.asarray(value).astype(np.float32))
-    for kind, latents in (("motion", net.motion.latents), ("residual", net.residual.latents)):
-        head = {k: torch.from_numpy(np.asarray(v).astype(np.float32)) for k, v in model.group(f"{kind}.head").items()}
-        n_inputs = latents.scale_head.weights[0].shape[1]
-        head["weight1"] = F.pad(head["weight1"], (0, n_inputs - head["weight1"].shape[1]))
-        values = _scale_head_state(head, latents.n_y)
-        state |= {f"{kind}.latents.{name}": value for name, value in values.items()}
+    head = {k: torch.from_numpy(np.asarray(v).astype(np.float32)) for k, v in model.group("motion.head").items()}
+    n_inputs = net.motion.latents.scale_head.weights[0].shape[1]
+    head["weight1"] = F.pad(head["weight1"], (0, n_inputs - head["weight1"].shape[1]))
+    values = _scale_head_state(head, net.motion.latents.n_y)
+    state |= {f"motion.latents.{name}": value for name, value in values.items()}
+    entropy = net.residual.entropy
+    for part, module in (("first", entropy.first_head), ("second", entropy.second_head)):
+        stored = model.group(f"residual.{part}").items()
+        head = {k: torch.from_numpy(np.asarray(v).astype(np.float32)) for k, v in stored}
+        values = _scale_head_state(head, module.n_y, positions=1)
+        state |= {f"residual.entropy.{name.replace('scale_head', f'{part}_head')}": v for name, v in values.items()}
+    state["residual.entropy.counts"] = torch.from_numpy(np.asarray(model.group("residual")["counts"]))
     net.load_state_dict(state)
     return net
 
@@ -111,16 +145,16 @@ def import_intra(model: Model) -> IntraNet:
     return net
 
 
-def _scale_head_state(head: dict[str, Tensor], n_y: int) -> dict[str, Tensor]:
+def _scale_head_state(head: dict[str, Tensor], n_y: int, positions: int = 4) -> dict[str, Tensor]:
     anchors = torch.arange(0, 64, 9)
     unit = [2.0 ** (4 + bits) for bits in WEIGHT_BITS]
     bias1 = (head["bias1"][anchors] - 2.0**7) / unit[0]
     bias3 = (head["bias3"][anchors] - 2.0**9) / unit[2]
-    offset = bias3.view(8, 4, n_y).mean(1)
+    offset = bias3.view(8, positions, n_y).mean(1)
     state = {f"scale_head.weights.{k}": head[f"weight{k + 1}"] / 2.0 ** WEIGHT_BITS[k] for k in range(3)}
     state["scale_head.biases.0"] = torch.zeros_like(bias1[0])
     state["scale_head.biases.1"] = (head["bias2"] - 2.0**7) / unit[1]
-    state["scale_head.biases.2"] = (bias3 - offset.repeat(1, 4)).mean(0)
+    state["scale_head.biases.2"] = (bias3 - offset.repeat(1, positions)).mean(0)
     state["scale_head.q_bias.log_gain"] = bias1
     state["scale_head.offset.log_gain"] = offset * SCALE_STEP
     return state

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from ..errors import MediaError, ModelError
 from ..inference.device import pick_device
-from ..nets.inter import InterMasks, InterNet, State, half_to_merged, half_to_planes
+from ..nets.inter import InterMasks, InterNet, State, half_to_planes
 from ..nets.intra import IntraNet, IntraOutput, Masks, to_half
 from ..nets.motion import upsample_flow, warp
 from ..weights import Model, load_model
@@ -41,7 +41,7 @@ Stage = Literal["motion", "joint", "gop"]
 HELD_OUT = 23  # every 23rd clip
 I_OFFSETS = (2.0, 14.0)  # of q: I frames draw theirs from this range
 P_OFFSETS = 4.0  # of q: P frames draw theirs between 0 and this
-STARTABLE = ("motion", "residual")
+STARTABLE = ("motion",)
 ESTIMATION_SHARE, FROZEN_SHARE = 0.35, 0.75  # of stage motion: estimation alone until, then fixed until
 
 
@@ -282,24 +282,18 @@ class InterTrainer:
 
     @torch.no_grad()
     def _start_transforms(self) -> None:
-        """Principal components of flow and of residual, when each is first needed."""
-        wanted = "motion" if self.options.stage == "motion" else "residual"
-        if wanted in self.started:
+        """Principal components of flow, when they are first needed."""
+        if self.options.stage != "motion" or "motion" in self.started:
             return
         flows: list[Tensor] = []
-        blocks: list[Tensor] = []
         for _ in range(24):
             x = self.sampler.draw(self.options.batch, 2, self.options.crop)
             q = torch.rand(self.options.batch, generator=self.generator).to(self.device) * 63
             state = self.inter.first_state(half_to_planes(self._intra_picture(x[0], q)))
             out, _ = self.inter(x[1], q, state, freeze_estimation=True, motion_only=True)
             flows.append(F.pixel_unshuffle(out.flow, 4))
-            blocks.append(F.pixel_unshuffle(x[1] - half_to_merged(out.predicted), 2))
-        if wanted == "motion":
-            _start(self.inter.motion, flows)
-        else:
-            _start(self.inter.residual, blocks)
-        self.started.add(wanted)
+        _start(self.inter.motion, flows)
+        self.started.add("motion")
         self.ema = Ema(self.nets, 0.999)
 
     # Runs

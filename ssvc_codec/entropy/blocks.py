@@ -1,0 +1,143 @@
+"""How busy blocks of 8x8 are, and what their tables follow from: integers alone (docs/bitstream.md, section 5.7).
+
+A RESIDUAL says first how busy every block is, then the symbols of the busy ones.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .activity import FLAG, TABLE_SIZE, activity_table
+
+__all__ = [
+    "BAND_EDGES",
+    "EVEN",
+    "N_BLOCKS",
+    "N_CHANNELS",
+    "N_CLASSES",
+    "N_CONTEXTS",
+    "N_FIRST",
+    "N_INPUTS",
+    "NEIGHBOURS",
+    "ODD",
+    "BlockPast",
+    "block_neighbours",
+    "busy_class",
+    "even_contexts",
+    "first_inputs",
+    "motion_class",
+    "odd_contexts",
+    "second_inputs",
+    "table_of_symbol",
+]
+
+N_BLOCKS = 16  # of a cell, in raster order
+N_CHANNELS = 96  # latents of a block
+N_FIRST = 16  # of them are coded first
+N_CLASSES = 8
+BAND_EDGES = (0, 1, 6, 10, 16, 27, 70, 96)  # of channels: what is remembered of the frame before
+NEIGHBOURS = ((-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1))  # row, column
+BESIDE = (1, 3, 4, 6)  # of NEIGHBOURS: those that share a side
+EVEN = np.array([b for b in range(N_BLOCKS) if (b // 4 + b % 4) % 2 == 0])  # blocks of the first pass
+ODD = np.array([b for b in range(N_BLOCKS) if (b // 4 + b % 4) % 2])
+N_INPUTS = (N_CLASSES + len(NEIGHBOURS) + len(BAND_EDGES) - 1 + 3, N_FIRST + 1)  # of the first head; more of the second
+N_STATES, N_MOTION, N_AROUND = 7, 6, 7
+N_EVEN = 4 * N_STATES * N_MOTION
+N_CONTEXTS = N_EVEN + 4 * N_STATES * N_AROUND
+_LEAST_AROUND = np.array([1, 2, 4, 7, 11, 16])
+
+
+class BlockPast(NamedTuple):
+    """What is known of blocks before they are read; one row a block."""
+
+    busy: NDArray[np.integer]  # (n,) class in the frame before, 0 where not known
+    bands: NDArray[np.integer]  # (n, 7) sums of magnitudes by band in the frame before
+    known: NDArray[np.bool_]  # (n,) the two count
+    motion: NDArray[np.integer]  # (n,) sum of the magnitudes of MOTION at the position of the block
+    merged: NDArray[np.bool_]  # (n,) the block takes its vectors from elsewhere
+
+    def take(self, rows: NDArray[np.integer]) -> BlockPast:
+        """That of some of the blocks."""
+        return BlockPast(*(part[rows] for part in self))
+
+
+def busy_class(total: NDArray[np.integer]) -> NDArray[np.int64]:
+    """Number of bits of a sum of magnitudes, at most 7."""
+    return np.searchsorted(np.array([1, 2, 4, 8, 16, 32, 64]), total, side="right")
+
+
+def motion_class(past: BlockPast) -> NDArray[np.int64]:
+    """0..4 by the motion of the position, 5 where the block is merged."""
+    return np.where(past.merged, 5, np.minimum(busy_class(past.motion), 4))
+
+
+def table_of_symbol(symbols: NDArray[np.integer]) -> NDArray[np.int32]:
+    """The values with these zigzag numbers: how symbols 0, 1, .. are given to a coder of signed values."""
+    return ((symbols >> 1) ^ -(symbols & 1)).astype(np.int32)
+
+
+def block_neighbours(
+    cells: NDArray[np.integer], shape: tuple[int, int], groups: NDArray[np.integer] | None = None
+) -> NDArray[np.int64]:
+    """(16 n, 8): which block lies beside each, 16 n where none of its group does.
+
+    cells: (n,) flat indexes of cells in a picture of shape (rows, columns) of them; groups: (n,), None for one group.
+    """
+    n, (rows, columns) = cells.size, shape
+    at = np.arange(N_BLOCKS)
+    i = 4 * (cells // columns)[:, None] + at // 4 + 1
+    j = 4 * (cells % columns)[:, None] + at % 4 + 1
+    number = np.full((4 * rows + 2, 4 * columns + 2), N_BLOCKS * n)
+    number[i, j] = np.arange(N_BLOCKS * n).reshape(n, N_BLOCKS)
+    beside = np.stack([number[i + di, j + dj] for di, dj in NEIGHBOURS], axis=2).reshape(-1, len(NEIGHBOURS))
+    if groups is None:
+        return beside
+    own = np.append(np.repeat(groups.astype(np.int64), N_BLOCKS), -1)
+    return np.where(own[beside] == own[:-1, None], beside, N_BLOCKS * n)
+
+
+def _states(past: BlockPast) -> NDArray[np.int64]:
+    return np.where(past.known, 1 + np.minimum(past.busy, N_STATES - 2), 0)
+
+
+def even_contexts(q: NDArray[np.integer], past: BlockPast) -> NDArray[np.int64]:
+    """(n,) table of the class of each block of the first pass. q: (n,)."""
+    return ((q >> 4) * N_STATES + _states(past)) * N_MOTION + motion_class(past)
+
+
+def odd_contexts(q: NDArray[np.integer], past: BlockPast, around: NDArray[np.integer]) -> NDArray[np.int64]:
+    """(n,) table of the class of each block of the second pass. around: (n,) classes beside it, summed."""
+    level = np.searchsorted(_LEAST_AROUND, around, side="right")
+    return N_EVEN + ((q >> 4) * N_STATES + _states(past)) * N_AROUND + level
+
+
+def _levels(sums: NDArray[np.integer]) -> NDArray[np.uint8]:
+    return activity_table()[np.minimum(sums, TABLE_SIZE - 1)]
+
+
+def first_inputs(
+    busy: NDArray[np.integer], around: NDArray[np.integer], past: BlockPast
+) -> NDArray[np.float32]:
+    """(n, 26) inputs of the first head. busy: (n,) classes; around: (n, 8) of the blocks beside, 0 where none is."""
+    columns = [
+        FLAG * (busy[:, None] == np.arange(N_CLASSES)),
+        16 * around,
+        np.where(past.known[:, None], _levels(past.bands), 0),
+        FLAG * past.known[:, None],
+        _levels(past.motion)[:, None],
+        FLAG * past.merged[:, None],
+    ]
+    return np.concatenate([c.astype(np.float32) for c in columns], axis=1)
+
+
+def second_inputs(
+    inputs: NDArray[np.float32], busy: NDArray[np.integer], first: NDArray[np.integer]
+) -> NDArray[np.float32]:
+    """(n, 43) inputs of the second head. inputs: of the first; first: (n, 16) symbols that were read."""
+    size = np.abs(first.astype(np.int64))
+    least = np.where(busy > 0, 1 << np.maximum(busy - 1, 0), 0)
+    left = np.maximum(least - size.sum(axis=1), 0)
+    return np.concatenate([inputs, _levels(size).astype(np.float32), _levels(left)[:, None].astype(np.float32)], axis=1)

@@ -1,0 +1,203 @@
+"""Symbols of RESIDUAL: choosing, writing, reading, dequantising (docs/bitstream.md, section 5.7)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..entropy import IntegerBlockHeads, StringDecoder, SymbolCoder
+from ..entropy.blocks import (
+    BAND_EDGES,
+    BESIDE,
+    EVEN,
+    N_BLOCKS,
+    N_CHANNELS,
+    N_CLASSES,
+    N_FIRST,
+    ODD,
+    BlockPast,
+    block_neighbours,
+    busy_class,
+    even_contexts,
+    first_inputs,
+    odd_contexts,
+    second_inputs,
+    table_of_symbol,
+)
+from ..entropy.tables import N_TABLES
+from ..errors import BitstreamError
+from ..nets.residual import ResidualCodec
+from .latents import GroupSymbols, Maps, Past, Start, Substream
+from .quantiser import SYMBOL_LIMIT
+from .residual_search import SymbolPrices
+
+__all__ = ["ResidualCoder"]
+
+NO_START = np.zeros(2, np.int32)
+
+
+class _Busy(NamedTuple):
+    """Classes of blocks in the order of cells, and what they are coded with; (16 n,) each."""
+
+    classes: NDArray[np.int64]
+    around: NDArray[np.int64]  # (16 n, 8)
+    tables: NDArray[np.uint16]
+
+
+class ResidualCoder:
+    """One ResidualCodec with its integer heads and tables.
+
+    Symbols of cells are GroupSymbols: z (n, 16) classes of blocks, y (n, 16 x 96) symbols of blocks.
+    """
+
+    def __init__(
+        self, net: ResidualCodec, heads: IntegerBlockHeads, tables: Sequence[NDArray[np.uint32]], *, device: str
+    ) -> None:
+        """tables: N_TABLES of symbols, then those of classes."""
+        self.net, self.heads, self.device = net, heads, device
+        self.coder = SymbolCoder(tables)
+        self.prices = SymbolPrices(tables)
+
+    def nothing(self, n_cells: int) -> Past:
+        """What a frame knows after an I frame."""
+        z = np.zeros((n_cells, N_BLOCKS), np.int32)
+        y = np.zeros((n_cells, N_BLOCKS * N_CHANNELS), np.int32)
+        return Past(GroupSymbols(z, y), np.zeros(n_cells, np.bool_))
+
+    # What tables follow from
+
+    def past_of_blocks(self, past: Past) -> BlockPast:
+        """One row a block. Bands of blocks are summed where the block was busy alone."""
+        busy = past.symbols.z.reshape(-1).astype(np.int64)
+        bands = np.zeros((busy.size, len(BAND_EDGES) - 1), np.int64)
+        rows = np.flatnonzero(busy)
+        size = np.abs(past.symbols.y.reshape(-1, N_CHANNELS)[rows].astype(np.int64))
+        bands[rows] = np.add.reduceat(size, BAND_EDGES[:-1], axis=1)
+        assert past.other is not None and past.other_known is not None
+        known = np.repeat(past.known, N_BLOCKS)
+        moved = np.abs(past.other.y.reshape(past.known.size, 4, -1)).sum(axis=2) * past.other_known[:, None]
+        at = np.array([2 * (b // 8) + b % 4 // 2 for b in range(N_BLOCKS)])
+        return BlockPast(busy, bands, known, moved[:, at].reshape(-1), np.zeros(busy.size, np.bool_))
+
+    def busy(self, classes: NDArray[np.int64], q: NDArray[np.integer], past: BlockPast, beside: NDArray) -> _Busy:
+        """Tables of the classes of all blocks. classes: (16 n,); q: (16 n,); beside: see block_neighbours."""
+        around = np.append(classes, 0)[beside]
+        odd = np.isin(np.arange(classes.size) % N_BLOCKS, ODD)
+        contexts = np.where(
+            odd, odd_contexts(q, past, around[:, BESIDE].sum(axis=1)), even_contexts(q, past)
+        )
+        return _Busy(classes, around, (N_TABLES + contexts).astype(np.uint16))
+
+    def symbol_tables(
+        self, busy: _Busy, q: NDArray[np.integer], past: BlockPast, y: NDArray[np.integer], rows: NDArray[np.integer]
+    ) -> NDArray[np.uint8]:
+        """(m, 96) of the blocks at rows. y: (m, 96) symbols of these, of which the first 16 are looked at."""
+        inputs = first_inputs(busy.classes[rows], busy.around[rows], past.take(rows))
+        first = self.heads.first(inputs, q[rows])
+        more = second_inputs(inputs, busy.classes[rows], y[:, :N_FIRST])
+        return np.concatenate([first, self.heads.second(more, q[rows])], axis=1)
+
+    # Encoding
+
+    @torch.inference_mode()
+    def quantise(self, y: Tensor, maps: Maps, groups: NDArray[np.integer], past: Past, *, optimise: bool) -> GroupSymbols:
+        """Symbols of all cells. y: (1, 96, H/8, W/8)."""
+        size = (y.shape[2], y.shape[3])
+        steps = _blocks(y * self.net.y_gain(maps.q_map, size))
+        worth = self.net.worth(maps.q_map, size).expand(1, -1, *size)
+        q = np.repeat(maps.q.reshape(-1), N_BLOCKS)
+        known = self.past_of_blocks(past)
+        cells = np.arange(maps.q.size)
+        beside = block_neighbours(cells, maps.q.shape, groups.reshape(-1))
+        symbols = self.prices.choose(self, steps, _blocks(worth), q, known, beside, optimise=optimise)
+        return self.group_symbols(symbols)
+
+    @staticmethod
+    def group_symbols(y: NDArray[np.int32]) -> GroupSymbols:
+        """With the classes that belong to them. y: (16 n, 96)."""
+        classes = busy_class(np.abs(y.astype(np.int64)).sum(axis=1)).astype(np.int32)
+        return GroupSymbols(classes.reshape(-1, N_BLOCKS), y.reshape(-1, N_BLOCKS * N_CHANNELS))
+
+    def cell_bits(
+        self, symbols: GroupSymbols, maps: Maps, groups: NDArray[np.integer], past: Past
+    ) -> NDArray[np.float32]:
+        """(n,) bits of every cell."""
+        q = np.repeat(maps.q.reshape(-1), N_BLOCKS)
+        beside = block_neighbours(np.arange(maps.q.size), maps.q.shape, groups.reshape(-1))
+        bits = self.prices.of_blocks(self, symbols.y.reshape(-1, N_CHANNELS), q, self.past_of_blocks(past), beside)
+        return bits.reshape(-1, N_BLOCKS).sum(axis=1)
+
+    def write(
+        self, symbols: GroupSymbols, q: NDArray[np.integer], past: Past, cells: NDArray[np.integer], shape: tuple[int, int]
+    ) -> bytes:
+        """The string of the cells of one group; every argument but the shape has one row for each of them."""
+        if not symbols.z.any():
+            return b""
+        blocks, known = np.repeat(q, N_BLOCKS), self.past_of_blocks(past)
+        busy = self.busy(symbols.z.reshape(-1).astype(np.int64), blocks, known, block_neighbours(cells, shape))
+        rows = np.flatnonzero(busy.classes)
+        y = symbols.y.reshape(-1, N_CHANNELS)[rows]
+        tables = self.symbol_tables(busy, blocks, known, y, rows)
+        classes, class_tables = table_of_symbol(symbols.z), busy.tables.reshape(-1, N_BLOCKS)
+        parts = [(classes[:, part], class_tables[:, part]) for part in (EVEN, ODD)]
+        parts += [(y[:, part], tables[:, part].astype(np.uint16)) for part in (slice(N_FIRST), slice(N_FIRST, None))]
+        return self.coder.encode(parts)
+
+    # Decoding
+
+    def read(self, substreams: Sequence[Substream]) -> list[tuple[GroupSymbols, Start] | BitstreamError]:
+        """The inverse of write for each of them, or what is wrong with it."""
+        found: list[tuple[GroupSymbols, Start] | BitstreamError] = []
+        for substream in substreams:
+            try:
+                decoder = self.coder.decoder(substream.data)
+                symbols = self._read(decoder, substream) if substream.data else None
+                decoder.finish()
+            except BitstreamError as error:
+                found.append(error)
+                continue
+            found.append((symbols or self.nothing(substream.q.size).symbols, NO_START))
+        return found
+
+    def _read(self, decoder: StringDecoder, substream: Substream) -> GroupSymbols:
+        n, known = substream.q.size, self.past_of_blocks(substream.past)
+        q, beside = np.repeat(substream.q, N_BLOCKS), block_neighbours(substream.cells, substream.shape)
+        classes = np.zeros((n, N_BLOCKS), np.int64)
+        for part in (EVEN, ODD):
+            tables = self.busy(classes.reshape(-1), q, known, beside).tables
+            classes[:, part] = _class_of(decoder.read(tables.reshape(-1, N_BLOCKS)[:, part]))
+        busy = self.busy(classes.reshape(-1), q, known, beside)
+        rows = np.flatnonzero(busy.classes)
+        inputs = first_inputs(busy.classes[rows], busy.around[rows], known.take(rows))
+        first = decoder.read(self.heads.first(inputs, q[rows]))
+        second = decoder.read(self.heads.second(second_inputs(inputs, busy.classes[rows], first), q[rows]))
+        y = np.zeros((n * N_BLOCKS, N_CHANNELS), np.int32)
+        y[rows] = np.concatenate([first, second], axis=1)
+        return GroupSymbols(classes.astype(np.int32), y.reshape(n, -1))
+
+    def dequantise(self, symbols: GroupSymbols, maps: Maps) -> Tensor:
+        """y_hat (1, 96, H/8, W/8) float32."""
+        rows, columns = maps.q.shape[-2:]
+        y = torch.from_numpy(symbols.y.astype(np.int16)).to(self.device).float()
+        y = y.view(rows, columns, 4, 4, N_CHANNELS).permute(4, 0, 2, 1, 3).reshape(1, N_CHANNELS, 4 * rows, 4 * columns)
+        return y / self.net.y_gain(maps.q_map, (y.shape[2], y.shape[3]))
+
+
+def _class_of(values: NDArray[np.int32]) -> NDArray[np.int64]:
+    """Classes from the values that stand for them. Raises BitstreamError."""
+    classes = np.where(values < 0, -2 * values.astype(np.int64) - 1, 2 * values.astype(np.int64))
+    if classes.size and int(classes.max()) >= N_CLASSES:
+        raise BitstreamError("a block of RESIDUAL is busier than there are classes (docs/bitstream.md, section 5.7)")
+    return classes
+
+
+def _blocks(x: Tensor) -> Tensor:
+    """(1, 96, H/8, W/8) to (16 n, 96), blocks in the order of cells."""
+    _, channels, height, width = x.shape
+    cells = x[0].view(channels, height // 4, 4, width // 4, 4).permute(1, 3, 2, 4, 0)
+    return cells.reshape(-1, channels)

@@ -1,0 +1,200 @@
+"""Symbols of 8x8 blocks as they are trained: how many bits they take, and which are worth theirs.
+
+What a stream holds is docs/bitstream.md, section 5.7; ssvc_codec.entropy.blocks computes the same from integers.
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..entropy.activity import FLAG, activity_table
+from ..entropy.blocks import BAND_EDGES, BESIDE, N_CHANNELS, N_CLASSES, N_CONTEXTS, N_EVEN, N_FIRST, N_INPUTS, NEIGHBOURS
+from ..entropy.tables import LAPLACE_MAX, LAPLACE_MIN, N_TABLES
+from .blocks import GroupMask
+from .scale_head import ScaleHead
+
+__all__ = ["BlockEntropy", "BlockOutput", "BlockSymbols", "laplace_bits"]
+
+LAPLACE_STEP = math.log(LAPLACE_MAX / LAPLACE_MIN) / (N_TABLES - 1)
+CENTRES = (0.0, 1.0, 2.4, 5.3, 11.0, 22.0, 45.0, 90.0)  # of the sums of each class, about
+MEMORY = 0.9995  # of counts, from one step to the next
+LIVELY = 0.35  # steps from which on a latent is seen to make its block busier
+
+
+class BlockSymbols(NamedTuple):
+    """Symbols of one frame, as floats that hold integers, and where they count."""
+
+    y: Tensor  # (N, 96, H/8, W/8)
+    known: Tensor  # (N, 1, H/32, W/32), 1 where the next frame may use them, else 0
+
+    def coded_cells(self) -> Tensor:
+        """(N, 1, H/32, W/32), 1 where a latent of the cell is not 0, else 0."""
+        return F.max_pool2d(self.y.abs().amax(1, keepdim=True), 4).clamp_max(1.0)
+
+
+class BlockOutput(NamedTuple):
+    """What training needs of one pass."""
+
+    y_hat: Tensor  # (N, 96, H/8, W/8)
+    bits: Tensor  # (N,) of symbols
+    busy_bits: Tensor  # (N,) of classes
+    symbols: BlockSymbols  # for the next frame
+
+
+def laplace_bits(magnitude: Tensor, scale: Tensor) -> Tensor:
+    """Bits of Laplace symbols of unit bins. magnitude: 0 or more, may be fractional; scale: decay length."""
+    none = 1 - 0.5 * torch.exp((magnitude - 0.5).clamp_max(0) / scale) - 0.5 * torch.exp(-(magnitude + 0.5) / scale)
+    tail = (magnitude - 0.5) / (scale * math.log(2)) + 1 - torch.log2(1 - torch.exp(-1 / scale))
+    return torch.where(magnitude < 0.5, -torch.log2(none.clamp_min(1e-9)), tail)
+
+
+class BlockEntropy(nn.Module):
+    """Tables of every latent of a block, from what was read before it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first_head = ScaleHead(0, N_FIRST, hidden=64, n_extra=N_INPUTS[0], positions=1)
+        self.second_head = ScaleHead(0, N_CHANNELS - N_FIRST, hidden=64, n_extra=sum(N_INPUTS), positions=1)
+        with torch.no_grad():
+            for head in (self.first_head, self.second_head):
+                nn.init.normal_(head.weights[0], std=0.05)
+        self.register_buffer("counts", torch.full((N_CONTEXTS, N_CLASSES), 0.05))
+        self.counts: Tensor
+        self.register_buffer("_table", torch.from_numpy(activity_table()).float(), persistent=False)
+        self._table: Tensor
+        taps = torch.zeros(len(NEIGHBOURS), 1, 3, 3)
+        for k, (i, j) in enumerate(NEIGHBOURS):
+            taps[k, 0, i + 1, j + 1] = 1
+        self.register_buffer("_taps", taps, persistent=False)
+        self._taps: Tensor
+
+    def nothing(self, n: int, rows: int, columns: int, device: torch.device) -> BlockSymbols:
+        """The symbols before the first P frame of a group of pictures. rows, columns: of cells."""
+        y = torch.zeros(n, N_CHANNELS, 4 * rows, 4 * columns, device=device)
+        return BlockSymbols(y, torch.zeros(n, 1, rows, columns, device=device))
+
+    def forward(
+        self,
+        steps: Tensor,
+        worth: Tensor,
+        q: Tensor,
+        previous: BlockSymbols,
+        motion: Tensor,
+        merged: Tensor | None,
+        mask: GroupMask | None,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Symbols (N, 96, H/8, W/8) without gradient, bits of them and of the classes, (N,) each.
+
+        steps: (N, 96, H/8, W/8) in quantiser steps; worth: (N, 96, 1, 1) bits that one squared step of error is worth; q:
+        (N,); motion: (N, C, H/16, W/16) symbols; merged: (N, 1, H/8, W/8) 1 where a block is merged; mask: at 1/8.
+        """
+        with torch.no_grad():
+            known = F.interpolate(previous.known, scale_factor=4.0, mode="nearest")
+            past = self._past(previous, known, motion, merged)
+            rough = _rounded(steps, 0.4)
+            scales = self._scales(rough, past, q, mask)[0]
+            symbols = _worthwhile(steps, scales, worth)
+        scales, busy, around = self._scales(symbols, past, q, mask)
+        bits = _with_slope(laplace_bits(symbols.abs(), scales), steps, _slope(steps, scales.detach()))
+        prices = self._prices(busy, around, past, q)
+        classes = prices.gather(1, busy.long())
+        rising = _class_slope(prices, busy) * (steps.abs() > LIVELY) * steps.sign()
+        classes = _with_slope(classes.expand_as(steps) / N_CHANNELS, steps, rising)
+        return symbols, bits.sum((1, 2, 3)), classes.sum((1, 2, 3))
+
+    def _past(self, previous: BlockSymbols, known: Tensor, motion: Tensor, merged: Tensor | None) -> dict[str, Tensor]:
+        size = previous.y.abs()
+        bands = torch.cat([size[:, a:b].sum(1, keepdim=True) for a, b in pairwise(BAND_EDGES)], dim=1)
+        moved = F.interpolate(motion.abs().sum(1, keepdim=True), scale_factor=2.0, mode="nearest")
+        return {
+            "busy": _busy(bands.sum(1, keepdim=True)),
+            "bands": self._levels(bands) * known,
+            "known": known,
+            "motion": moved,
+            "merged": torch.zeros_like(known) if merged is None else merged,
+        }
+
+    def _levels(self, sums: Tensor) -> Tensor:
+        return self._table[sums.clamp_max(self._table.numel() - 1).long()]
+
+    def _scales(
+        self, symbols: Tensor, past: dict[str, Tensor], q: Tensor, mask: GroupMask | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Decay lengths (N, 96, H/8, W/8), classes (N, 1, H/8, W/8), classes around (N, 8, H/8, W/8)."""
+        with torch.no_grad():
+            size = symbols.abs()
+            busy = _busy(size.sum(1, keepdim=True))
+            bias = busy.new_zeros(len(NEIGHBOURS))
+            around = (
+                F.conv2d(busy, self._taps, bias, padding=1) if mask is None else mask.convolve(busy, self._taps, bias)
+            )
+            own = (busy == torch.arange(N_CLASSES, device=busy.device)[:, None, None]).float() * FLAG
+            inputs = torch.cat(
+                [own, 16 * around, past["bands"], FLAG * past["known"], self._levels(past["motion"]), FLAG * past["merged"]],
+                dim=1,
+            )
+            first = size[:, :N_FIRST]
+            least = torch.where(busy > 0, 2.0 ** (busy - 1), 0.0)
+            left = (least - first.sum(1, keepdim=True)).clamp_min(0)
+            more = torch.cat([inputs, self._levels(first), self._levels(left)], dim=1)
+        index = torch.cat([self.first_head.index(inputs, q), self.second_head.index(more, q)], dim=1)
+        return LAPLACE_MIN * torch.exp(index * LAPLACE_STEP), busy, around
+
+    @torch.no_grad()
+    def _prices(self, busy: Tensor, around: Tensor, past: dict[str, Tensor], q: Tensor) -> Tensor:
+        """Bits of each class at every block, (N, 8, H/8, W/8). Counts what is seen, in training."""
+        n, _, height, width = busy.shape
+        state = torch.where(past["known"] > 0, 1 + past["busy"].clamp_max(5), torch.zeros_like(busy)).long()
+        base = (q.floor().long() >> 4).view(n, 1, 1, 1) * 7 + state
+        moved = torch.where(past["merged"] > 0, torch.full_like(busy, 5), _busy(past["motion"]).clamp_max(4)).long()
+        beside = around[:, list(BESIDE)].sum(1, keepdim=True)
+        level = torch.bucketize(beside, beside.new_tensor([1, 2, 4, 7, 11, 16]), right=True)
+        i, j = torch.arange(height, device=q.device)[:, None], torch.arange(width, device=q.device)
+        context = torch.where((i + j) % 2 == 0, base * 6 + moved, N_EVEN + base * 7 + level)
+        if self.training:
+            seen = (context * N_CLASSES + busy.long()).reshape(-1)
+            self.counts.mul_(MEMORY).view(-1).index_add_(0, seen, torch.ones_like(seen, dtype=self.counts.dtype))
+        share = (self.counts + 0.05) / (self.counts + 0.05).sum(1, keepdim=True)
+        return -share.log2()[context[:, 0]].permute(0, 3, 1, 2)
+
+
+def _busy(total: Tensor) -> Tensor:
+    return torch.bucketize(total, total.new_tensor([1, 2, 4, 8, 16, 32, 64]), right=True).to(total.dtype)
+
+
+def _rounded(steps: Tensor, offset: float) -> Tensor:
+    return torch.floor(steps.abs() + offset).copysign(steps)
+
+
+def _worthwhile(steps: Tensor, scales: Tensor, worth: Tensor) -> Tensor:
+    """Nearest integers, or the smaller neighbour where it saves more bits than its error costs."""
+    near = torch.round(steps).abs()
+    saving = laplace_bits(near, scales) - laplace_bits((near - 1).clamp_min(0), scales)
+    extra = 1 + 2 * (steps.abs() - near)
+    smaller = (near > 0) & (saving > worth * extra)
+    return torch.where(smaller, near - 1, near).copysign(steps)
+
+
+def _slope(steps: Tensor, scales: Tensor) -> Tensor:
+    """How bits rise with a latent under noise of one step."""
+    with torch.no_grad():
+        size = steps.abs()
+        return (laplace_bits(size + 0.5, scales) - laplace_bits((size - 0.5).abs(), scales)) * steps.sign()
+
+
+def _class_slope(prices: Tensor, busy: Tensor) -> Tensor:
+    """How the bits of the class rise with the sum of magnitudes, (N, 1, H/8, W/8)."""
+    centres = prices.new_tensor(CENTRES)
+    above, below = (busy + 1).clamp_max(N_CLASSES - 1).long(), (busy - 1).clamp_min(0).long()
+    rise = prices.gather(1, above) - prices.gather(1, below)
+    return (rise / (centres[above] - centres[below])).clamp(0, 6)
+
+
+def _with_slope(value: Tensor, steps: Tensor, slope: Tensor) -> Tensor:
+    return value + slope * (steps - steps.detach())

@@ -1,0 +1,145 @@
+"""What the prediction of a P frame lacks: a transform of 8x8 blocks, and networks before and after it.
+
+Blocks of 8 rather than 16: what is left after the warp is narrow, along borders of motion (docs/decisions/0011).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..entropy.blocks import N_CHANNELS
+from .block_entropy import BlockEntropy, BlockSymbols
+from .blocks import DepthwiseBlock, GainTable, MaskedConv, Pointwise, silu
+from .half import InterConfig, InterMasks, half_to_merged
+from .intra import HALF_CHANNELS, PLANE_CHANNELS, to_half
+from .lagrangian import LAMBDA_FIRST, LAMBDA_LAST, PLANE_WEIGHTS, lambda_of
+from .latents import Symbols
+
+__all__ = ["ResidualCodec", "ResidualOutput", "block_transform"]
+
+PHASES = 8  # positions of the 1/2 grid in a 16x16 block, on each side
+STEP_WORTH = 9.0  # bits that a squared quantiser step of error is worth, to start from
+SUM_WEIGHTS = torch.tensor([PLANE_WEIGHTS[0]] * 64 + [4 * PLANE_WEIGHTS[1]] * 16 + [4 * PLANE_WEIGHTS[2]] * 16)
+
+
+class ResidualOutput(NamedTuple):
+    """What training needs of one pass."""
+
+    y_hat: Tensor  # (N, 96, H/8, W/8)
+    bits: Tensor  # (N,) of symbols
+    busy_bits: Tensor  # (N,) of classes
+    symbols: BlockSymbols
+
+
+def block_transform() -> Tensor:
+    """(96, 96): rows are cosines of the luma of an 8x8 block and of its 4x4 of U and V, lowest frequencies first.
+
+    The first 16 rows are 10 of luma, 3 of U and 3 of V.
+    """
+
+    def cosines(n: int) -> Tensor:
+        k, i = torch.arange(n)[:, None], torch.arange(n)[None]
+        rows = torch.cos(math.pi * (2 * i + 1) * k / (2 * n)) * math.sqrt(2 / n)
+        rows[0] /= math.sqrt(2)
+        return torch.kron(rows, rows)[sorted(range(n * n), key=lambda k: (k // n + k % n, k // n))]
+
+    rows = torch.block_diag(cosines(8), cosines(4), cosines(4))
+    order = [*range(10), 64, 65, 66, 80, 81, 82]
+    return rows[order + [k for k in range(N_CHANNELS) if k not in order]]
+
+
+class ResidualCodec(nn.Module):
+    """What the prediction lacks, coded with the prediction known on both sides."""
+
+    def __init__(self, c: InterConfig) -> None:
+        super().__init__()
+        self.embed = Pointwise(2 * PLANE_CHANNELS, c.analysis_width, scale=2.0)
+        self.blocks8 = nn.ModuleList([DepthwiseBlock(c.analysis_width) for _ in range(2)])
+        self.q_scale = GainTable(c.analysis_width)
+        self.head = Pointwise(c.analysis_width, N_CHANNELS, scale=0.0)
+        self.linear = Pointwise(PLANE_CHANNELS, N_CHANNELS)
+        self.y_gain = GainTable(N_CHANNELS)
+        self.entropy = BlockEntropy()
+        self.linear_back = Pointwise(N_CHANNELS, PLANE_CHANNELS)
+        self.first = MaskedConv(2 * HALF_CHANNELS, c.mend_width, scale=4.0)
+        self.phase = nn.Parameter(torch.zeros(1, c.mend_width, PHASES, PHASES))
+        self.q_mend = GainTable(c.mend_width)
+        self.middle = nn.ModuleList([MaskedConv(c.mend_width, c.mend_width) for _ in range(c.mend_layers)])
+        self.last = MaskedConv(c.mend_width, HALF_CHANNELS, scale=0.02)
+        self.q_last = GainTable(HALF_CHANNELS)
+        self._start()
+
+    @torch.no_grad()
+    def _start(self) -> None:
+        """Cosines, in steps of which one squared is worth STEP_WORTH bits."""
+        rows = block_transform()
+        self.linear.weight.copy_(rows)
+        self.linear_back.weight.copy_(rows.t())
+        weight = 255**2 * (rows.square() @ SUM_WEIGHTS)  # of the squared error of a latent
+        for row, fine in zip(self.y_gain.log_gain, torch.linspace(0, 1, self.y_gain.log_gain.shape[0]), strict=True):
+            lmbda = LAMBDA_FIRST * (LAMBDA_LAST / LAMBDA_FIRST) ** float(fine)
+            row.copy_(0.5 * (lmbda * weight / STEP_WORTH).log())
+
+    def analysis(self, x: Tensor, predicted: Tensor, q: Tensor, masks: InterMasks) -> Tensor:
+        """Latents (N, 96, H/8, W/8). x: (N, 96, H/8, W/8); predicted: (N, 6, H/2, W/2)."""
+        known = half_to_merged(predicted)
+        h = self.embed(torch.cat([x - known, known], dim=1))
+        for block in self.blocks8:
+            h = block(h, masks.at8)
+        h = self.q_scale.multiply(h, q)
+        with torch.autocast(x.device.type, enabled=False):
+            return self.head(h.float()) + self.linear(x.float() - known.float())
+
+    def influence(self, predicted: Tensor) -> Tensor:
+        """0, with the gradient that latents have towards the prediction: that of the linear path alone."""
+        known = half_to_merged(predicted)
+        difference = (known.detach() - known).float()
+        return F.conv2d(difference, self.linear.weight.detach().float()[:, :, None, None])
+
+    def worth(self, q: Tensor, size: tuple[int, int] = (1, 1)) -> Tensor:
+        """Bits that one squared step of error is worth, (N, 96, 1, 1), or (N, 96, *size); q as GainTable takes it."""
+        weights = SUM_WEIGHTS.to(q.device) * 255**2
+        share = (self.linear_back.weight.detach().float().square() * weights[:, None]).sum(0)
+        lmbda = lambda_of(q.float())
+        if q.ndim == 1:
+            lmbda = lmbda[:, None, None, None]
+        else:
+            lmbda = lmbda.repeat_interleave(size[0] // q.shape[1], 1).repeat_interleave(size[1] // q.shape[2], 2)[:, None]
+        return lmbda * share[:, None, None] / self.y_gain(q, size).detach().square()
+
+    def code(
+        self,
+        y: Tensor,
+        q: Tensor,
+        previous: BlockSymbols,
+        motion: Symbols,
+        masks: InterMasks,
+        merged: Tensor | None = None,
+    ) -> ResidualOutput:
+        """Quantises and dequantises. y: (N, 96, H/8, W/8); q: (N,), may be fractional; previous: of the frame before;
+        motion: of this frame; merged: (N, 1, H/8, W/8), 1 where a block is."""
+        gain = self.y_gain(q)
+        steps = y * gain
+        symbols, bits, busy_bits = self.entropy(
+            steps, self.worth(q), q, previous, motion.y, merged, masks.at8
+        )
+        kept = BlockSymbols(symbols.nan_to_num(), torch.ones_like(previous.known))
+        y_hat = (symbols + steps - steps.detach()) / gain
+        return ResidualOutput(y_hat, bits, busy_bits, kept)
+
+    def synthesis(self, y_hat: Tensor, predicted: Tensor, q: Tensor, masks: InterMasks) -> Tensor:
+        """The picture: (N, 6, H/2, W/2) float32."""
+        with torch.autocast(y_hat.device.type, enabled=False):
+            picture = predicted + to_half(self.linear_back(y_hat.float()))
+        h = torch.cat([picture, picture - predicted], dim=1).to(self.first.weight.dtype)
+        h = h.contiguous(memory_format=torch.channels_last)
+        phase = self.phase.to(h.dtype).repeat(1, 1, h.shape[2] // PHASES, h.shape[3] // PHASES)
+        h = silu(self.q_mend.multiply(self.first(h, masks.at2) + phase, q))
+        for layer in self.middle:
+            h = silu(layer(h, masks.at2))
+        return picture + self.q_last.multiply(self.last(h, masks.at2).float(), q)
