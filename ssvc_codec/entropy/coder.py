@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,13 +15,21 @@ from numpy.typing import NDArray
 from ..errors import BitstreamError, ModelError
 from .tables import N_TABLES, PRECISION
 
-__all__ = ["StringDecoder", "SymbolCoder"]
+__all__ = ["StringDecoder", "SymbolCoder", "Tail"]
 
 stream: Any = import_module("constriction").stream  # an extension module without type stubs
 AnsCoder = stream.stack.AnsCoder
 ESCAPE_MODEL = stream.model.Uniform(2**16)
 TABLE_BOUNDS = np.arange(N_TABLES + 1)
 SYMBOL_LIMIT = 2**15 - 1  # largest magnitude that an escape can carry
+
+
+class Tail(Protocol):
+    """Something that a string holds after its symbols."""
+
+    def push(self, ans: Any) -> None:
+        """Codes it, first, as the coder is a stack."""
+        ...
 
 
 class SymbolCoder:
@@ -40,13 +48,15 @@ class SymbolCoder:
         # proportion; frequencies less one are that rest, so the integers come out exactly.
         self._models = [stream.model.Categorical((t - 1).astype(np.float64), perfect=False) for t in tables]
 
-    def encode(self, parts: Sequence[tuple[NDArray[np.int32], NDArray[np.uint8]]]) -> bytes:
-        """One string from (symbols, table indexes) arrays in decoding order.
+    def encode(self, parts: Sequence[tuple[NDArray[np.int32], NDArray[np.uint8]]], tail: Tail | None = None) -> bytes:
+        """One string from (symbols, table indexes) arrays in decoding order, and what comes after them.
 
         Symbols whose index is 0 are not coded and MUST be 0. Where every symbol is 0 the
         string comes out empty. Raises ValueError for a symbol beyond 16 bits.
         """
         coder = AnsCoder()
+        if tail is not None:
+            tail.push(coder)
         for symbols, indexes in reversed(parts):
             self._push(coder, symbols.reshape(-1), indexes.reshape(-1))
         data = coder.get_compressed().astype("<u4").tobytes()
@@ -108,6 +118,11 @@ class StringDecoder:
                 symbols[escaped] = values.astype(np.uint16).view(np.int16)
             out[order] = symbols
         return out.reshape(indexes.shape)
+
+    @property
+    def ans(self) -> Any:
+        """The coder, to read what comes after symbols; None for the empty string."""
+        return self._ans
 
     def finish(self) -> None:
         """Raises BitstreamError unless every bit of the string was used."""

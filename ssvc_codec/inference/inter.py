@@ -23,6 +23,8 @@ from .device import fast_dtype, pick_device
 from .latents import GroupSymbols, LatentCoder, Past
 from .loading import load_head, load_tables, load_weights
 from .maps import CellMaps, cell_mask
+from .merge_coding import CellGrid, load_merge_coder
+from .merge_search import search_merges
 from .motion_search import MotionSearch, MotionTarget
 from .phases import Phases
 from .planes import frame_to_tensor
@@ -45,12 +47,13 @@ class Search(NamedTuple):
     optimise: bool  # weighs each symbol against its rate
     skip: bool  # weighs each cell of the residual, and each group of cells
     motion_steps: int  # of gradient, from the motion that analysis gives
+    merge: bool  # blocks with vectors of other places
 
 
 SEARCHES: dict[Effort, Search] = {
-    "fast": Search(finest=1, optimise=False, skip=False, motion_steps=0),
-    "medium": Search(finest=0, optimise=True, skip=True, motion_steps=3),
-    "slow": Search(finest=0, optimise=True, skip=True, motion_steps=15),
+    "fast": Search(finest=1, optimise=False, skip=False, motion_steps=0, merge=False),
+    "medium": Search(finest=0, optimise=True, skip=True, motion_steps=3, merge=True),
+    "slow": Search(finest=0, optimise=True, skip=True, motion_steps=15, merge=True),
 }
 
 
@@ -100,7 +103,8 @@ class InterCoder:
         self.net.to(self.device)
         tables = load_tables(model)
         motion, residual = load_head(model, "motion"), load_head(model, "residual")
-        self.motion = LatentCoder(self.net.motion.latents, motion, tables, device=self.device)
+        merge = load_merge_coder(model)
+        self.motion = LatentCoder(self.net.motion.latents, motion, tables, device=self.device, merge=merge)
         self.residual = LatentCoder(self.net.residual.latents, residual, tables, device=self.device)
         self._motion_quantiser = Quantiser(tables, self.device, optimise=search.optimise)
         self._residual_quantiser = Quantiser(tables, self.device, optimise=search.optimise)
@@ -161,10 +165,17 @@ class InterCoder:
         expected = flow_before(before, motion_past.known, starts, maps)
         target = MotionTarget(half_to_planes(original), before.planes, expected, motion_past, maps)
         motion = self._choose_motion(flow, target)
-        residual_past = before.residual.past(same, Chain.complete(motion))
         flow_hat = self._flow(motion, expected, maps)
         with self._phase("warp"):
             compensated = compensate(before, flow_hat, maps)
+        if self._search.merge and self.motion.merge is not None:
+            with self._phase("merge search"):
+                found = (flow_hat, compensated, original, before, maps)
+                motion = search_merges(self.motion, motion, motion_past, *found)
+            if motion.merges().any():
+                with self._phase("warp"):
+                    compensated = compensate(before, flow_hat, maps, merge=motion.merge)
+        residual_past = before.residual.past(same, Chain.complete(motion))
         predicted = self._refine(compensated, maps)
         with self._phase("residual analysis"):
             y = net.residual.analysis(x, predicted, maps.maps.q_map, maps.masks)
@@ -181,7 +192,8 @@ class InterCoder:
             strings: tuple[dict[int, bytes], dict[int, bytes]] = ({}, {})
             for group, rows in rows_by_group(maps.groups):
                 past = motion_past.take(rows)
-                strings[0][group] = self.motion.write(motion.take(rows), flat[rows], past, starts.get(group))
+                grid = CellGrid(rows, maps.groups.shape[1])
+                strings[0][group] = self.motion.write(motion.take(rows), flat[rows], past, starts.get(group), grid)
                 strings[1][group] = self.residual.write(residual.take(rows), flat[rows], residual_past.take(rows))
         chains = (Chain.complete(motion), Chain.complete(residual))
         reference = InterReference(half_to_planes(picture), flow_hat, *chains, maps.groups, maps.members)
@@ -212,7 +224,7 @@ class InterCoder:
             skipped &= residual.y.any(axis=1) | residual.z.any(axis=1)
             if not skipped.any():
                 return residual
-            return GroupSymbols(*(np.where(skipped[:, None], 0, part) for part in residual))
+            return GroupSymbols(*(np.where(skipped[:, None], 0, part) for part in (residual.z, residual.y)))
 
     def _smooth(self, flow: Tensor, luma: Tensor, maps: FrameMaps) -> Tensor:
         with self._phase("motion smoothing"):
@@ -324,7 +336,7 @@ class InterCoder:
         chain, _ = self._read(self.residual, FrameStrings(residual, maps, before.residual, same, after.motion))
         decoded = after.motion.known.reshape(maps.groups.shape)
         with self._phase("warp"):
-            compensated = compensate(before, after.flow, maps, decoded)
+            compensated = compensate(before, after.flow, maps, decoded, after.motion.symbols.merge)
         if decoded.all():
             picture, filled = self._window(Window(0, 0, decoded), chain, compensated, maps), None
         else:  # what has no motion stays as it is: mended or corrected again and again it would drift

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ..errors import BitstreamError
 from .latents import GroupSymbols, LatentCoder, Start, Substream
+from .merge_coding import CellGrid
 from .reference import Chain, FrameMaps
 from .rows import rows_by_group
 
@@ -48,7 +49,8 @@ def read_frames(coder: LatentCoder, frames: Sequence[FrameStrings]) -> list[Fram
             if group in frame.strings and not broken[rows].any():
                 begins = frame.motion is None and not past.known[rows].any()
                 wanted.append((number, group, rows))
-                substreams.append(Substream(frame.strings[group], flat[rows], past.take(rows), begins))
+                grid = CellGrid(rows, frame.maps.groups.shape[1])
+                substreams.append(Substream(frame.strings[group], flat[rows], past.take(rows), begins, grid))
         nothing = coder.nothing(flat.size)
         found.append(FrameSymbols(Chain(nothing.symbols, nothing.known, ~nothing.known), {}))
     for (number, group, rows), substream, own in zip(wanted, substreams, coder.read(substreams), strict=True):
@@ -67,7 +69,9 @@ def _put(
 ) -> None:
     """Enters what was read of one group."""
     symbols, known, lost = frame.chain
-    symbols.z[rows], symbols.y[rows] = own
+    symbols.z[rows], symbols.y[rows] = own.z, own.y
+    if symbols.merge is not None and own.merge is not None:
+        symbols.merge[rows] = own.merge
     known[rows], lost[rows] = True, False
     if begins:
         frame.starts[group] = start
