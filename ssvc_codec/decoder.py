@@ -30,6 +30,7 @@ from .gop.groups import group_map, group_members
 from .inference.fill import Fill, Filler
 from .inference.inter import InterCoder, MotionFrame
 from .inference.intra import GroupSymbols, IntraCoder
+from .inference.merging import shown_flow
 from .inference.planes import tensor_to_planes
 from .inference.reference import FrameMaps, InterReference
 from .inference.seam import filter_picture
@@ -464,7 +465,7 @@ class Decoder(Generic[Output]):
         number, video = parsed.header.frame_number, self._header.format
         self._state = _State(number, self._objects, reference)
         self._shown = reference.motion.known.reshape(reference.groups.shape)
-        values = reference.flow[0, :, : -(-video.height // 4), : -(-video.width // 4)].cpu().numpy()
+        values = shown_flow(reference)[0, :, : -(-video.height // 4), : -(-video.width // 4)].cpu().numpy()
         flow = FlowField(np.ascontiguousarray(values), video.width, video.height, 4, frame_number=number)
         return (
             flow

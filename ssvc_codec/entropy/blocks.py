@@ -19,6 +19,7 @@ __all__ = [
     "N_CHANNELS",
     "N_CLASSES",
     "N_CONTEXTS",
+    "N_EVEN",
     "N_FIRST",
     "N_INPUTS",
     "NEIGHBOURS",
@@ -31,7 +32,6 @@ __all__ = [
     "motion_class",
     "odd_contexts",
     "second_inputs",
-    "table_of_symbol",
 ]
 
 N_BLOCKS = 16  # of a cell, in raster order
@@ -72,11 +72,6 @@ def busy_class(total: NDArray[np.integer]) -> NDArray[np.int64]:
 def motion_class(past: BlockPast) -> NDArray[np.int64]:
     """0..4 by the motion of the position, 5 where the block is merged."""
     return np.where(past.merged, 5, np.minimum(busy_class(past.motion), 4))
-
-
-def table_of_symbol(symbols: NDArray[np.integer]) -> NDArray[np.int32]:
-    """The values with these zigzag numbers: how symbols 0, 1, .. are given to a coder of signed values."""
-    return ((symbols >> 1) ^ -(symbols & 1)).astype(np.int32)
 
 
 def block_neighbours(

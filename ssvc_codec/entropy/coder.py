@@ -7,20 +7,29 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import BitstreamError, ModelError
-from .tables import PRECISION
+from .tables import N_TABLES, PRECISION
 
-__all__ = ["StringDecoder", "SymbolCoder"]
+__all__ = ["Other", "StringDecoder", "SymbolCoder"]
 
 stream: Any = import_module("constriction").stream  # an extension module without type stubs
 AnsCoder = stream.stack.AnsCoder
 ESCAPE_MODEL = stream.model.Uniform(2**16)
+TABLE_BOUNDS = np.arange(N_TABLES + 1)
 SYMBOL_LIMIT = 2**15 - 1  # largest magnitude that an escape can carry
+
+
+class Other(Protocol):
+    """Something that a string holds before or after its symbols."""
+
+    def push(self, ans: Any) -> None:
+        """Codes it, the last of it first, as the coder is a stack."""
+        ...
 
 
 class SymbolCoder:
@@ -39,20 +48,30 @@ class SymbolCoder:
         # proportion; frequencies less one are that rest, so the integers come out exactly.
         self._models = [stream.model.Categorical((t - 1).astype(np.float64), perfect=False) for t in tables]
 
-    def encode(self, parts: Sequence[tuple[NDArray[np.int32], NDArray[np.unsignedinteger]]]) -> bytes:
-        """One string from (symbols, table indexes) arrays in decoding order.
+    def encode(
+        self,
+        parts: Sequence[tuple[NDArray[np.int32], NDArray[np.uint8]]],
+        *,
+        head: Other | None = None,
+        tail: Other | None = None,
+    ) -> bytes:
+        """One string from (symbols, table indexes) arrays in decoding order, what comes before and after them.
 
         Symbols whose index is 0 are not coded and MUST be 0. Where every symbol is 0 the
         string comes out empty. Raises ValueError for a symbol beyond 16 bits.
         """
         coder = AnsCoder()
+        if tail is not None:
+            tail.push(coder)
         for symbols, indexes in reversed(parts):
             self._push(coder, symbols.reshape(-1), indexes.reshape(-1))
+        if head is not None:
+            head.push(coder)
         data = coder.get_compressed().astype("<u4").tobytes()
         return data.rstrip(b"\0")
 
-    def _push(self, coder: Any, symbols: NDArray[np.int32], indexes: NDArray[np.unsignedinteger]) -> None:
-        order, counts = _by_table(indexes, len(self._models))
+    def _push(self, coder: Any, symbols: NDArray[np.int32], indexes: NDArray[np.uint8]) -> None:
+        order, counts = _by_table(indexes)
         ordered = symbols[order].astype(np.int32)
         reach = np.repeat(self.reach, counts)
         if ordered.size and int(np.abs(ordered).max()) > SYMBOL_LIMIT:
@@ -87,13 +106,13 @@ class StringDecoder:
                 raise BitstreamError("entropy-coded string ends in a zero byte (docs/bitstream.md, section 5.2)")
             self._ans = AnsCoder(words)
 
-    def read(self, indexes: NDArray[np.unsignedinteger]) -> NDArray[np.int32]:
+    def read(self, indexes: NDArray[np.uint8]) -> NDArray[np.int32]:
         """Symbols for an array of table indexes, in its shape."""
         out = np.zeros(indexes.size, dtype=np.int32)
         if self._ans is None:
             return out.reshape(indexes.shape)
         coder, ans = self._coder, self._ans
-        order, counts = _by_table(indexes.reshape(-1), len(coder._models))
+        order, counts = _by_table(indexes.reshape(-1))
         pieces: list[NDArray[np.int32]] = []
         for table, count in enumerate(counts.tolist()):
             if count:
@@ -108,6 +127,11 @@ class StringDecoder:
             out[order] = symbols
         return out.reshape(indexes.shape)
 
+    @property
+    def ans(self) -> Any:
+        """The coder, to read what is no array of symbols; None for the empty string."""
+        return self._ans
+
     def finish(self) -> None:
         """Raises BitstreamError unless every bit of the string was used."""
         if self._ans is not None and not self._ans.is_empty():
@@ -116,9 +140,9 @@ class StringDecoder:
             )
 
 
-def _by_table(indexes: NDArray[np.unsignedinteger], n_tables: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+def _by_table(indexes: NDArray[np.uint8]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Positions of the coded symbols (index above 0) sorted by table, stably; and counts per table."""
     coded = np.flatnonzero(indexes != 0)
     tables = indexes[coded]
-    order = np.argsort(tables, kind="stable")  # a radix sort for 8 and 16 bits
-    return coded[order], np.diff(np.searchsorted(tables[order], np.arange(n_tables + 1)))
+    order = np.argsort(tables, kind="stable")  # a radix sort for 8 bits
+    return coded[order], np.diff(np.searchsorted(tables[order], TABLE_BOUNDS))

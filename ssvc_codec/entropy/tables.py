@@ -15,7 +15,6 @@ __all__ = [
     "PRECISION",
     "SCALE_MAX",
     "SCALE_MIN",
-    "count_table",
     "gaussian_tables",
     "laplace_scale_of_index",
     "laplace_tables",
@@ -79,19 +78,3 @@ def laplace_tables() -> list[NDArray[np.uint32]]:
         reach = max(1, math.ceil(0.5 - scale * math.log(TAIL_MASS)))
         tables.append(_shared(lambda x, scale=scale: 0.5 * math.exp(-x / scale), reach))
     return tables
-
-
-def count_table(counts: NDArray[np.floating]) -> NDArray[np.uint32]:
-    """The table of symbols 0, 1, .. from how often each was seen, in the form of the others: (2 K + 2,) uint32.
-
-    counts: (n,), 0 or more. Symbol s stands in the place of the value with the zigzag number s (docs/bitstream.md, section
-    5.3); what remains of the table, and the escape, is never coded.
-    """
-    n = counts.size
-    size = 2 * (n // 2) + 2
-    total = 2**PRECISION - size
-    share = counts.astype(np.float64) / max(float(counts.sum()), 1e-9)
-    table = np.ones(size, np.int64)
-    table[:n] += np.floor(share * total).astype(np.int64)
-    table[0] += 2**PRECISION - int(table.sum())
-    return table.astype(np.uint32)

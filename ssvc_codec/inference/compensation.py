@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..nets.inter import Planes, planes_to_half
+from ..nets.merge import Field, looked_up, merge_finer
 from ..nets.motion import upsample_flow, warp
 from .extension import Area, extend
+from .merging import FAR, NEAR, group_blocks, group_field
 from .reference import FrameMaps, InterReference
 from .rows import rows_by_group
 from .windows import Window, group_window
@@ -32,11 +34,15 @@ class Compensated(NamedTuple):
 
 
 def compensate(
-    before: InterReference, flow: Tensor, maps: FrameMaps, decoded: NDArray[np.bool_] | None = None
+    before: InterReference,
+    flow: Tensor,
+    maps: FrameMaps,
+    decoded: NDArray[np.bool_] | None = None,
+    merge: NDArray[np.int32] | None = None,
 ) -> Compensated:
     """The reference at the positions that the flow points to.
 
-    flow: (1, 2, H/4, W/4); decoded: (rows, columns) groups that have one, None for all.
+    flow: (1, 2, H/4, W/4); decoded: (rows, columns) groups that have one, None for all; merge: (n, 16) of all cells.
     """
     assert before.planes is not None
     n_rows, n_columns = maps.groups.shape
@@ -47,36 +53,45 @@ def compensate(
             continue
         cells = maps.groups == group
         window = group_window(cells)
-        at1, at2 = (_upsampled(flow, cells, window, factor) for factor in (4, 2))
+        blocks = group_blocks(merge, rows, maps.groups.shape[1], str(flow.device))
+        field = group_field(flow, cells, window, margin=NEAR if blocks is None else FAR)
+        at1, at2 = (upsampled(field, window, factor) for factor in (4, 2))
+        if blocks is not None:
+            patches, place = looked_up(field, blocks), {"top": 4 * window.top, "left": 4 * window.left}
+            at1, at2 = (merge_finer(x, patches, blocks, k, **place) for x, k in ((at1, 4), (at2, 2)))
         part = _warp(before.planes, before.source(maps.members[group]), at1, at2 / 2, window)
         warped = window.paste(warped, part, 16)
         flow_half = window.paste(flow_half, at2, 16)
     return Compensated(warped, flow_half)
 
 
-def _upsampled(flow: Tensor, group: NDArray[np.bool_], window: Window, factor: int) -> Tensor:
-    """The flow of a group's window, (1, 2, factor x 8 rows, factor x 8 columns), from the group's own vectors."""
-    n_rows, n_columns = group.shape
-    margins = [int(window.top > 0), int(window.left > 0), int(window.bottom < n_rows), int(window.right < n_columns)]
-    top, left, bottom, right = margins
-    around = Area(window.top - top, window.left - left, window.bottom + bottom, window.right + right)
-    vectors = extend(flow, group, per_cell=8, area=around)
-    height, width = vectors.shape[2:]
-    vectors = vectors[:, :, 7 * top : height - 7 * bottom, 7 * left : width - 7 * right]  # of a cell beyond, one
-    finer = upsample_flow(vectors, factor)
+def upsampled(field: Field, window: Window, factor: int) -> Tensor:
+    """The flow of a group's window, (1, 2, factor x 8 rows, factor x 8 columns), from the group's field."""
+    top, left = (int(first > 0) for first in (window.top, window.left))
+    bottom, right = int(8 * window.bottom < field.height), int(8 * window.right < field.width)
+    rows = slice(8 * window.top - top - field.top, 8 * window.bottom + bottom - field.top)
+    columns = slice(8 * window.left - left - field.left, 8 * window.right + right - field.left)
+    finer = upsample_flow(field.vectors[:, :, rows, columns], factor)  # of what is beyond, one vector
     height, width = (8 * factor * n for n in window.cells.shape)
     return finer[:, :, factor * top : factor * top + height, factor * left : factor * left + width]
 
 
 def _warp(planes: Planes, source: NDArray[np.bool_], luma_flow: Tensor, chroma_flow: Tensor, window: Window) -> Tensor:
     """(1, 6, h/2, w/2) of a window, from the source cells alone."""
-    area = _reached(luma_flow, window, source.shape)
+    (y, uv), area = reached_planes(planes, source, luma_flow, window)
     top, left = window.top - area.top, window.left - area.left
-    y = extend(planes.y, source, per_cell=32, area=area)
-    uv = extend(planes.uv, source, per_cell=16, area=area)
     luma = warp(y, luma_flow, mode="bicubic", offset=(32 * top, 32 * left))
     chroma = warp(uv, chroma_flow, mode="bicubic", offset=(16 * top, 16 * left))
     return planes_to_half(Planes(luma, chroma))
+
+
+def reached_planes(
+    planes: Planes, source: NDArray[np.bool_], flow: Tensor, window: Window
+) -> tuple[Planes, Area]:
+    """What a window is read from where no vector leads farther than those of a flow, and where that is."""
+    area = _reached(flow, window, source.shape)
+    y = extend(planes.y, source, per_cell=32, area=area)
+    return Planes(y, extend(planes.uv, source, per_cell=16, area=area)), area
 
 
 def _reached(flow: Tensor, window: Window, shape: tuple[int, ...]) -> Area:

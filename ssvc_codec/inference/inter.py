@@ -21,8 +21,10 @@ from ..weights import Model
 from .compensation import Compensated, compensate
 from .device import fast_dtype, pick_device
 from .latents import GroupSymbols, LatentCoder, Past
-from .loading import load_block_heads, load_head, load_tables, load_weights
+from .loading import load_block_heads, load_class_tables, load_head, load_tables, load_weights
 from .maps import CellMaps, cell_mask
+from .merge_coding import CellGrid, load_merge_coder
+from .merge_search import search_merges
 from .motion_search import MotionSearch, MotionTarget
 from .phases import Phases
 from .planes import frame_to_tensor
@@ -46,12 +48,13 @@ class Search(NamedTuple):
     optimise: bool  # weighs each symbol against its rate
     skip: bool  # weighs each cell of the residual, and each group of cells
     motion_steps: int  # of gradient, from the motion that analysis gives
+    merge: bool  # blocks with vectors of other places
 
 
 SEARCHES: dict[Effort, Search] = {
-    "fast": Search(finest=1, optimise=False, skip=False, motion_steps=0),
-    "medium": Search(finest=0, optimise=True, skip=True, motion_steps=3),
-    "slow": Search(finest=0, optimise=True, skip=True, motion_steps=15),
+    "fast": Search(finest=1, optimise=False, skip=False, motion_steps=0, merge=False),
+    "medium": Search(finest=0, optimise=True, skip=True, motion_steps=3, merge=True),
+    "slow": Search(finest=0, optimise=True, skip=True, motion_steps=15, merge=True),
 }
 
 
@@ -100,9 +103,12 @@ class InterCoder:
         load_weights(self.net, model, "inter")
         self.net.to(self.device)
         tables = load_tables(model)
-        self.motion = LatentCoder(self.net.motion.latents, load_head(model, "motion"), tables, device=self.device)
+        merge = load_merge_coder(model)
+        heads = load_head(model, "motion"), load_block_heads(model)
+        self.motion = LatentCoder(self.net.motion.latents, heads[0], tables, device=self.device, merge=merge)
+        classes = load_class_tables(model)
         self.residual = ResidualCoder(
-            self.net.residual, load_block_heads(model), load_tables(model, "residual.tables"), device=self.device
+            self.net.residual, heads[1], load_tables(model, "residual.tables"), classes, device=self.device
         )
         self._motion_quantiser = Quantiser(tables, self.device, optimise=search.optimise)
         self._motion_search = MotionSearch(self.net, self.motion, self._motion_quantiser)
@@ -161,10 +167,17 @@ class InterCoder:
         expected = flow_before(before, motion_past.known, starts, maps)
         target = MotionTarget(half_to_planes(original), before.planes, expected, motion_past, maps)
         motion = self._choose_motion(flow, target)
-        residual_past = before.residual.past(same, Chain.complete(motion))
         flow_hat = self._flow(motion, expected, maps)
         with self._phase("warp"):
             compensated = compensate(before, flow_hat, maps)
+        if self._search.merge and self.motion.merge is not None:
+            with self._phase("merge search"):
+                found = (flow_hat, compensated, original, before, maps)
+                motion = search_merges(self.motion, motion, motion_past, *found)
+            if motion.merges().any():
+                with self._phase("warp"):
+                    compensated = compensate(before, flow_hat, maps, merge=motion.merge)
+        residual_past = before.residual.past(same, Chain.complete(motion))
         predicted = self._refine(compensated, maps)
         with self._phase("residual analysis"):
             y = net.residual.analysis(x, predicted, maps.maps.q_map, maps.masks)
@@ -182,7 +195,8 @@ class InterCoder:
             strings: tuple[dict[int, bytes], dict[int, bytes]] = ({}, {})
             for group, rows in rows_by_group(maps.groups):
                 past = motion_past.take(rows)
-                strings[0][group] = self.motion.write(motion.take(rows), flat[rows], past, starts.get(group))
+                grid = CellGrid(rows, maps.groups.shape[1])
+                strings[0][group] = self.motion.write(motion.take(rows), flat[rows], past, starts.get(group), grid)
                 strings[1][group] = self.residual.write(
                     residual.take(rows), flat[rows], residual_past.take(rows), rows, maps.groups.shape
                 )
@@ -215,7 +229,7 @@ class InterCoder:
             skipped &= residual.z.any(axis=1)
             if not skipped.any():
                 return residual
-            return GroupSymbols(*(np.where(skipped[:, None], 0, part) for part in residual))
+            return GroupSymbols(*(np.where(skipped[:, None], 0, part) for part in (residual.z, residual.y)))
 
     def _smooth(self, flow: Tensor, luma: Tensor, maps: FrameMaps) -> Tensor:
         with self._phase("motion smoothing"):
@@ -327,7 +341,7 @@ class InterCoder:
         chain, _ = self._read(self.residual, FrameStrings(residual, maps, before.residual, same, after.motion))
         decoded = after.motion.known.reshape(maps.groups.shape)
         with self._phase("warp"):
-            compensated = compensate(before, after.flow, maps, decoded)
+            compensated = compensate(before, after.flow, maps, decoded, after.motion.symbols.merge)
         if decoded.all():
             picture, filled = self._window(Window(0, 0, decoded), chain, compensated, maps), None
         else:  # what has no motion stays as it is: mended or corrected again and again it would drift

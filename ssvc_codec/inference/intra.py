@@ -163,7 +163,7 @@ class IntraCoder:
         y_all = np.zeros((groups.size, self.head.n_columns), dtype=np.int16)
         for group, rows in rows_by_group(groups):
             if group in symbols:
-                z_all[rows], y_all[rows] = symbols[group]
+                z_all[rows], y_all[rows] = symbols[group][:2]
         cells = CellMaps(q.astype(np.int64), groups, self.device)
         for window in pick_windows(groups, np.isin(groups, list(symbols))):
             rows = window.rows(groups.shape[1])

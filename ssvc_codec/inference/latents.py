@@ -16,6 +16,7 @@ from ..entropy.activity import N_Z_STATES, activity_rows
 from ..errors import BitstreamError
 from ..nets.blocks import GroupMask
 from ..nets.latents import LatentModel
+from .merge_coding import CellGrid, MergeCoder, MergeContext, MergeTail
 from .quantiser import SYMBOL_LIMIT, Quantiser
 from .rows import from_rows, y_rows, z_rows
 
@@ -30,15 +31,22 @@ class GroupSymbols(NamedTuple):
 
     z: NDArray[np.int32]
     y: NDArray[np.int32]
+    merge: NDArray[np.int32] | None = None  # (n, 16) indexes of the blocks of MOTION, 0..24; None where all are 0
 
     def take(self, rows: NDArray[np.integer]) -> GroupSymbols:
         """Those of some of the cells."""
-        return GroupSymbols(self.z[rows], self.y[rows])
+        return GroupSymbols(self.z[rows], self.y[rows], None if self.merge is None else self.merge[rows])
+
+    def merges(self) -> NDArray[np.int32]:
+        """(n, 16) merge indexes."""
+        return np.zeros((self.z.shape[0], 16), np.int32) if self.merge is None else self.merge
 
     @classmethod
     def joined(cls, parts: Sequence[GroupSymbols]) -> GroupSymbols:
         """Of the cells of all parts."""
-        return cls(np.concatenate([part.z for part in parts]), np.concatenate([part.y for part in parts]))
+        z, y = (np.concatenate([part[k] for part in parts]) for k in (0, 1))
+        merged = any(part.merge is not None for part in parts)
+        return cls(z, y, np.concatenate([part.merges() for part in parts]) if merged else None)
 
 
 class Past(NamedTuple):
@@ -77,6 +85,7 @@ class Substream(NamedTuple):
     cells: NDArray[np.integer]  # (n,) flat indexes of these cells
     shape: tuple[int, int]  # rows and columns of cells of the picture
     has_start: bool = False
+    grid: CellGrid | None = None  # of a MOTION that has merge indexes
 
 
 class Maps(NamedTuple):
@@ -91,9 +100,15 @@ class LatentCoder:
     """One LatentModel with its integer head, tables and quantiser."""
 
     def __init__(
-        self, net: LatentModel, head: IntegerScaleHead, tables: Sequence[NDArray[np.uint32]], *, device: str
+        self,
+        net: LatentModel,
+        head: IntegerScaleHead,
+        tables: Sequence[NDArray[np.uint32]],
+        *,
+        device: str,
+        merge: MergeCoder | None = None,
     ) -> None:
-        self.net, self.head = net, head
+        self.net, self.head, self.merge = net, head, merge
         self.coder = SymbolCoder(tables)
         self.device = device
         self._anchors = lru_cache(maxsize=4)(lambda rows, columns: net.anchor_mask(rows, columns, torch.device(device)))
@@ -102,7 +117,8 @@ class LatentCoder:
         """What a frame knows after an I frame."""
         z = np.zeros((n_cells, self.head.n_z), np.int32)
         y = np.zeros((n_cells, self.head.n_columns), np.int32)
-        return Past(GroupSymbols(z, y), np.zeros(n_cells, np.bool_))
+        merge = None if self.merge is None else np.zeros((n_cells, 16), np.int32)
+        return Past(GroupSymbols(z, y, merge), np.zeros(n_cells, np.bool_))
 
     def z_indexes(self, q: NDArray[np.integer], past: Past) -> NDArray[np.uint8]:
         """Tables of the hyper-latents of every cell, (n, C_z)."""
@@ -151,11 +167,29 @@ class LatentCoder:
         mean_b = net.means.others(features, half, maps.mask16)
         return steps + torch.where(anchors, mean_a, mean_b)
 
-    def write(self, symbols: GroupSymbols, q: NDArray[np.integer], past: Past, start: Start | None = None) -> bytes:
+    def write(
+        self,
+        symbols: GroupSymbols,
+        q: NDArray[np.integer],
+        past: Past,
+        start: Start | None = None,
+        grid: CellGrid | None = None,
+    ) -> bytes:
         """The string of the cells of one group; every argument has one row for each of them."""
         z_index = self.z_indexes(q, past)
         parts = [(symbols.z, z_index), (symbols.y, self.y_indexes(symbols.z, q, past))]
-        return self.coder.encode(parts if start is None else [(start, START_INDEX), *parts])
+        if start is not None:
+            parts.insert(0, (start, START_INDEX))
+        if self.merge is None:
+            return self.coder.encode(parts)
+        context = self.merge_context(q, symbols.y, past, grid)
+        return self.coder.encode(parts, tail=MergeTail(self.merge, symbols.merges(), context))
+
+    @staticmethod
+    def merge_context(q: NDArray[np.integer], y: NDArray[np.int32], past: Past, grid: CellGrid | None) -> MergeContext:
+        """What tables of merge indexes follow from."""
+        assert grid is not None
+        return MergeContext(q, y, past.symbols.merges(), past.known, grid)
 
     def read(self, substreams: Sequence[Substream]) -> list[tuple[GroupSymbols, Start] | BitstreamError]:
         """The inverse of write for each of them, or what is wrong with it. Tables of all cells are found at once."""
@@ -186,7 +220,12 @@ class LatentCoder:
             own = found[k]
             assert not isinstance(own, BitstreamError)
             try:
-                found[k] = GroupSymbols(z[rows], decoder.read(y_index[rows])), own[1]
+                symbols = GroupSymbols(z[rows], decoder.read(y_index[rows]))
+                if self.merge is not None:
+                    part = substreams[k]
+                    context = self.merge_context(part.q, symbols.y, part.past, part.grid)
+                    symbols = symbols._replace(merge=self.merge.pop(decoder.ans, context))
+                found[k] = symbols, own[1]
                 decoder.finish()
             except BitstreamError as error:
                 found[k] = error

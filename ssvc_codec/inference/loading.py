@@ -10,10 +10,12 @@ from numpy.typing import NDArray
 from torch import nn
 
 from ..entropy import IntegerBlockHeads, IntegerScaleHead
+from ..entropy.blocks import N_CLASSES, N_CONTEXTS
+from ..entropy.plain_tables import PlainTables
 from ..errors import ModelError
 from ..weights import Model
 
-__all__ = ["load_block_heads", "load_head", "load_tables", "load_weights"]
+__all__ = ["load_block_heads", "load_class_tables", "load_head", "load_tables", "load_weights"]
 
 
 def load_head(model: Model, kind: str) -> IntegerScaleHead:
@@ -32,6 +34,14 @@ def load_block_heads(model: Model) -> IntegerBlockHeads:
     if not isinstance(known, Mapping) or known.get("residual") != heads.known_answer():
         raise ModelError(f"model {model.name}: the integer scale head fails its known-answer test on this machine")
     return heads
+
+
+def load_class_tables(model: Model) -> PlainTables:
+    """The tables of classes of blocks of RESIDUAL. Raises ModelError."""
+    frequencies = model.group("residual").get("classes")
+    if frequencies is None or frequencies.shape != (N_CONTEXTS, N_CLASSES):
+        raise ModelError(f"model {model.name}: no tables of classes of blocks (docs/bitstream.md, section 5.8)")
+    return PlainTables(frequencies, name=f"model {model.name}: residual.classes")
 
 
 def load_tables(model: Model, prefix: str = "tables") -> list[NDArray[np.uint32]]:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..entropy.tables import N_TABLES, scale_of_index
 from ..nets.inter import InterMasks, InterNet, Planes
-from ..nets.lagrangian import PLANE_WEIGHTS, lambda_of
+from ..nets.lagrangian import KNEE, PLANE_WEIGHTS, lambda_of
 from ..nets.motion import warp
 from .latents import LatentCoder, Past
 from .quantiser import Quantiser
@@ -28,8 +28,6 @@ RATE = 0.14  # of Adam, in quantiser steps, over the root of the number of steps
 MEMORY = 0.9  # of both of Adam's means
 STEPS_PER_TABLE = 4  # hyper-latents, and tables with them, are chosen anew after so many
 BLOCK = 16  # samples on each side over which the error of the warp is averaged
-# Bits per luma sample from which on an error of the warp is worth the logarithm: the residual will take it away.
-KNEE = 0.3
 LEAST_LIKELIHOOD = 1e-9
 
 

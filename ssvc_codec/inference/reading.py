@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ..errors import BitstreamError
 from .latents import GroupSymbols, LatentCoder, Start, Substream
+from .merge_coding import CellGrid
 from .residual import ResidualCoder
 from .reference import Chain, FrameMaps
 from .rows import rows_by_group
@@ -50,7 +51,8 @@ def read_frames(coder: LatentCoder | ResidualCoder, frames: Sequence[FrameString
                 begins = frame.motion is None and not past.known[rows].any()
                 wanted.append((number, group, rows))
                 own = (frame.strings[group], flat[rows], past.take(rows))
-                substreams.append(Substream(*own, rows, frame.maps.groups.shape, begins))
+                grid = CellGrid(rows, frame.maps.groups.shape[1])
+                substreams.append(Substream(*own, rows, frame.maps.groups.shape, begins, grid))
         nothing = coder.nothing(flat.size)
         found.append(FrameSymbols(Chain(nothing.symbols, nothing.known, ~nothing.known), {}))
     for (number, group, rows), substream, own in zip(wanted, substreams, coder.read(substreams), strict=True):
@@ -69,7 +71,9 @@ def _put(
 ) -> None:
     """Enters what was read of one group."""
     symbols, known, lost = frame.chain
-    symbols.z[rows], symbols.y[rows] = own
+    symbols.z[rows], symbols.y[rows] = own.z, own.y
+    if symbols.merge is not None and own.merge is not None:
+        symbols.merge[rows] = own.merge
     known[rows], lost[rows] = True, False
     if begins:
         frame.starts[group] = start

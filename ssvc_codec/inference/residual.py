@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -17,7 +17,6 @@ from ..entropy.blocks import (
     EVEN,
     N_BLOCKS,
     N_CHANNELS,
-    N_CLASSES,
     N_FIRST,
     ODD,
     BlockPast,
@@ -27,13 +26,11 @@ from ..entropy.blocks import (
     first_inputs,
     odd_contexts,
     second_inputs,
-    table_of_symbol,
 )
-from ..entropy.tables import N_TABLES
+from ..entropy.plain_tables import PlainTables
 from ..errors import BitstreamError
 from ..nets.residual import ResidualCodec
 from .latents import GroupSymbols, Maps, Past, Start, Substream
-from .quantiser import SYMBOL_LIMIT
 from .residual_search import SymbolPrices
 
 __all__ = ["ResidualCoder"]
@@ -46,7 +43,19 @@ class _Busy(NamedTuple):
 
     classes: NDArray[np.int64]
     around: NDArray[np.int64]  # (16 n, 8)
-    tables: NDArray[np.uint16]
+    contexts: NDArray[np.int64]  # rows of the tables of classes
+
+
+class _Classes(NamedTuple):
+    """Classes of blocks as the beginning of a string."""
+
+    tables: PlainTables
+    passes: Sequence[tuple[NDArray[np.integer], NDArray[np.integer]]]  # classes and rows
+
+    def push(self, ans: Any) -> None:
+        """See entropy.coder.Other."""
+        for classes, rows in reversed(self.passes):
+            self.tables.push(ans, classes.reshape(-1), rows.reshape(-1))
 
 
 class ResidualCoder:
@@ -56,12 +65,18 @@ class ResidualCoder:
     """
 
     def __init__(
-        self, net: ResidualCodec, heads: IntegerBlockHeads, tables: Sequence[NDArray[np.uint32]], *, device: str
+        self,
+        net: ResidualCodec,
+        heads: IntegerBlockHeads,
+        tables: Sequence[NDArray[np.uint32]],
+        classes: PlainTables,
+        *,
+        device: str,
     ) -> None:
-        """tables: N_TABLES of symbols, then those of classes."""
-        self.net, self.heads, self.device = net, heads, device
+        """tables: of symbols; classes: of classes of blocks."""
+        self.net, self.heads, self.classes, self.device = net, heads, classes, device
         self.coder = SymbolCoder(tables)
-        self.prices = SymbolPrices(tables)
+        self.prices = SymbolPrices(tables, classes)
 
     def nothing(self, n_cells: int) -> Past:
         """What a frame knows after an I frame."""
@@ -91,7 +106,7 @@ class ResidualCoder:
         contexts = np.where(
             odd, odd_contexts(q, past, around[:, BESIDE].sum(axis=1)), even_contexts(q, past)
         )
-        return _Busy(classes, around, (N_TABLES + contexts).astype(np.uint16))
+        return _Busy(classes, around, contexts)
 
     def symbol_tables(
         self, busy: _Busy, q: NDArray[np.integer], past: BlockPast, y: NDArray[np.integer], rows: NDArray[np.integer]
@@ -143,10 +158,10 @@ class ResidualCoder:
         rows = np.flatnonzero(busy.classes)
         y = symbols.y.reshape(-1, N_CHANNELS)[rows]
         tables = self.symbol_tables(busy, blocks, known, y, rows)
-        classes, class_tables = table_of_symbol(symbols.z), busy.tables.reshape(-1, N_BLOCKS)
-        parts = [(classes[:, part], class_tables[:, part]) for part in (EVEN, ODD)]
-        parts += [(y[:, part], tables[:, part].astype(np.uint16)) for part in (slice(N_FIRST), slice(N_FIRST, None))]
-        return self.coder.encode(parts)
+        contexts = busy.contexts.reshape(-1, N_BLOCKS)
+        classes = _Classes(self.classes, [(symbols.z[:, part], contexts[:, part]) for part in (EVEN, ODD)])
+        parts = [(y[:, part], tables[:, part]) for part in (slice(N_FIRST), slice(N_FIRST, None))]
+        return self.coder.encode(parts, head=classes)
 
     # Decoding
 
@@ -169,8 +184,8 @@ class ResidualCoder:
         q, beside = np.repeat(substream.q, N_BLOCKS), block_neighbours(substream.cells, substream.shape)
         classes = np.zeros((n, N_BLOCKS), np.int64)
         for part in (EVEN, ODD):
-            tables = self.busy(classes.reshape(-1), q, known, beside).tables
-            classes[:, part] = _class_of(decoder.read(tables.reshape(-1, N_BLOCKS)[:, part]))
+            contexts = self.busy(classes.reshape(-1), q, known, beside).contexts.reshape(-1, N_BLOCKS)[:, part]
+            classes[:, part] = self.classes.pop(decoder.ans, contexts.reshape(-1)).reshape(n, -1)
         busy = self.busy(classes.reshape(-1), q, known, beside)
         rows = np.flatnonzero(busy.classes)
         inputs = first_inputs(busy.classes[rows], busy.around[rows], known.take(rows))
@@ -186,14 +201,6 @@ class ResidualCoder:
         y = torch.from_numpy(symbols.y.astype(np.int16)).to(self.device).float()
         y = y.view(rows, columns, 4, 4, N_CHANNELS).permute(4, 0, 2, 1, 3).reshape(1, N_CHANNELS, 4 * rows, 4 * columns)
         return y / self.net.y_gain(maps.q_map, (y.shape[2], y.shape[3]))
-
-
-def _class_of(values: NDArray[np.int32]) -> NDArray[np.int64]:
-    """Classes from the values that stand for them. Raises BitstreamError."""
-    classes = np.where(values < 0, -2 * values.astype(np.int64) - 1, 2 * values.astype(np.int64))
-    if classes.size and int(classes.max()) >= N_CLASSES:
-        raise BitstreamError("a block of RESIDUAL is busier than there are classes (docs/bitstream.md, section 5.7)")
-    return classes
 
 
 def _blocks(x: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..entropy.blocks import BlockPast, busy_class
-from ..entropy.tables import N_TABLES
+from ..entropy.plain_tables import PlainTables
 from .quantiser import SYMBOL_LIMIT
 
 __all__ = ["SymbolPrices"]
@@ -32,14 +32,14 @@ class Tables(Protocol):
 class SymbolPrices:
     """Bits of symbols in each table."""
 
-    def __init__(self, tables: Sequence[NDArray[np.uint32]]) -> None:
-        """tables: the probability tables of the model."""
+    def __init__(self, tables: Sequence[NDArray[np.uint32]], classes: PlainTables) -> None:
+        """tables: of symbols; classes: of classes of blocks."""
         self._bits = np.zeros((len(tables), REACH), np.float32)
         for row, table in zip(self._bits[1:], tables[1:], strict=True):
             known = 24 - np.log2(table[:-1:2].astype(np.float64))[:REACH]
             row[:] = 24 - np.log2(float(table[-1])) + 16
             row[: known.size] = known
-        self._class_bits = 24 - np.log2(np.stack([t[:8] for t in tables[N_TABLES:]]).astype(np.float64))
+        self._class_bits = classes.bits
 
     def choose(
         self,
@@ -66,7 +66,7 @@ class SymbolPrices:
             y[rows] = self._worthwhile(v[rows], index, price[rows])
         bits = self.of_blocks(tables, y, q, past, beside)
         busy = tables.busy(np.zeros(y.shape[0], np.int64), q, past, beside)
-        none = self._class_bits[busy.tables.astype(np.int64) - N_TABLES, 0]
+        none = self._class_bits[busy.contexts, 0]
         gained = (price * (v**2 - (v - y) ** 2)).sum(axis=1)
         y[bits - none >= gained] = 0
         rows = np.flatnonzero(y.any(axis=1))
@@ -93,7 +93,7 @@ class SymbolPrices:
     ) -> NDArray[np.float32]:
         """(16 n,) bits of every block: its class, and its symbols where it has any."""
         busy = tables.busy(busy_class(np.abs(y.astype(np.int64)).sum(axis=1)), q, past, beside)
-        bits = self._class_bits[busy.tables.astype(np.int64) - N_TABLES, busy.classes].astype(np.float32)
+        bits = self._class_bits[busy.contexts, busy.classes]
         rows = np.flatnonzero(busy.classes)
         index = tables.symbol_tables(busy, q, past, y[rows], rows)
         bits[rows] += self._bits[index, np.minimum(np.abs(y[rows]), REACH - 1)].sum(axis=1)

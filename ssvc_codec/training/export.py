@@ -13,7 +13,8 @@ from safetensors.numpy import save_file
 from torch import Tensor
 
 from ..entropy import IntegerBlockHeads, IntegerScaleHead, gaussian_tables
-from ..entropy.tables import N_TABLES, SCALE_MIN, count_table, laplace_tables
+from ..entropy.plain_tables import plain_frequencies
+from ..entropy.tables import N_TABLES, SCALE_MIN, laplace_tables
 from ..nets.block_entropy import BlockEntropy
 from ..nets.blocks import GainTable
 from ..nets.inter import InterConfig, InterNet
@@ -53,16 +54,16 @@ def _table_tensors(prefix: str, tables: Sequence[np.ndarray]) -> dict[str, np.nd
 
 
 def _block_tensors(entropy: BlockEntropy) -> dict[str, np.ndarray]:
-    """Integer heads of RESIDUAL, its tables (those of symbols, then those of classes), and the counts behind these."""
+    """Integer heads of RESIDUAL, its tables, those of classes, and the counts behind these."""
     tensors: dict[str, np.ndarray] = {}
     for part, head in (("first", entropy.first_head), ("second", entropy.second_head)):
         tensors |= {f"residual.{part}.{name}": value.numpy() for name, value in head.export().items()}
         for name in ("weight1", "weight2", "weight3"):
             tensors[f"residual.{part}.{name}"] = tensors[f"residual.{part}.{name}"].astype(np.int16)
     counts = entropy.counts.double().cpu().numpy()
-    tables = [*laplace_tables(), *(count_table(row + 0.05) for row in counts)]
     tensors["residual.counts"] = counts.astype(np.float32)
-    return tensors | _table_tensors("residual.tables", tables)
+    tensors["residual.classes"] = plain_frequencies(counts + 0.05)
+    return tensors | _table_tensors("residual.tables", laplace_tables())
 
 
 def export_intra(net: IntraNet, folder: Path, *, name: str, about: dict[str, object]) -> None:
