@@ -1,4 +1,4 @@
-"""The two integer heads of RESIDUAL: what is known of a block to the tables of its symbols (docs/bitstream.md, 5.7)."""
+"""The two integer heads of RESIDUAL: what is known of a block to the tables of its symbols (docs/bitstream.md, 5.8)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class IntegerBlockHeads:
         self._first, self._second = IntegerLayers(first), IntegerLayers(second)
         sizes = [(layers.n_inputs, layers.n_columns) for layers in (self._first, self._second)]
         if sizes != [(N_INPUTS[0], N_FIRST), (sum(N_INPUTS), N_CHANNELS - N_FIRST)]:
-            raise ModelError(f"integer heads of RESIDUAL have sizes {sizes} (docs/bitstream.md, section 5.7)")
+            raise ModelError(f"integer heads of RESIDUAL have sizes {sizes} (docs/bitstream.md, section 5.8)")
 
     def first(self, inputs: NDArray[np.float32], q: NDArray[np.integer]) -> NDArray[np.uint8]:
         """(n, 16) from (n, 26) inputs; q: (n,)."""

@@ -1,4 +1,4 @@
-"""How busy blocks of 8x8 are, and what their tables follow from: integers alone (docs/bitstream.md, section 5.7).
+"""How busy blocks of 8x8 are, and what their tables follow from: integers alone (docs/bitstream.md, section 5.8).
 
 A RESIDUAL says first how busy every block is, then the symbols of the busy ones.
 """

@@ -1,4 +1,4 @@
-"""Symbols of RESIDUAL: choosing, writing, reading, dequantising (docs/bitstream.md, section 5.7)."""
+"""Symbols of RESIDUAL: choosing, writing, reading, dequantising (docs/bitstream.md, section 5.8)."""
 
 from __future__ import annotations
 
@@ -97,7 +97,8 @@ class ResidualCoder:
         known = np.repeat(past.known, N_BLOCKS)
         moved = np.abs(past.other.y.reshape(past.known.size, 4, -1)).sum(axis=2) * past.other_known[:, None]
         at = np.array([2 * (b // 8) + b % 4 // 2 for b in range(N_BLOCKS)])
-        return BlockPast(busy, bands, known, moved[:, at].reshape(-1), np.zeros(busy.size, np.bool_))
+        merged = (past.other.merges() != 0) & past.other_known[:, None]
+        return BlockPast(busy, bands, known, moved[:, at].reshape(-1), merged.reshape(-1))
 
     def busy(self, classes: NDArray[np.int64], q: NDArray[np.integer], past: BlockPast, beside: NDArray) -> _Busy:
         """Tables of the classes of all blocks. classes: (16 n,); q: (16 n,); beside: see block_neighbours."""

@@ -1,6 +1,6 @@
 """Symbols of 8x8 blocks as they are trained: how many bits they take, and which are worth theirs.
 
-What a stream holds is docs/bitstream.md, section 5.7; ssvc_codec.entropy.blocks computes the same from integers.
+What a stream holds is docs/bitstream.md, section 5.8; ssvc_codec.entropy.blocks computes the same from integers.
 """
 
 from __future__ import annotations

@@ -27,6 +27,7 @@ class InterConfig:
     refine_width8: int = 96  # at 1/8
     mend_width: int = 32  # at 1/2
     mend_layers: int = 2  # between the first and the last
+    merge: int = 1  # whether blocks may take their vectors from other places
 
     def to_dict(self) -> dict[str, int]:
         """Plain numbers for JSON."""

@@ -22,7 +22,7 @@ from .latents import Symbols
 
 __all__ = ["ResidualCodec", "ResidualOutput", "block_transform"]
 
-PHASES = 8  # positions of the 1/2 grid in a 16x16 block, on each side
+PHASES = 4  # positions of the 1/2 grid in a block, on each side
 STEP_WORTH = 9.0  # bits that a squared quantiser step of error is worth, to start from
 SUM_WEIGHTS = torch.tensor([PLANE_WEIGHTS[0]] * 64 + [4 * PLANE_WEIGHTS[1]] * 16 + [4 * PLANE_WEIGHTS[2]] * 16)
 
