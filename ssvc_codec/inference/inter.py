@@ -96,7 +96,7 @@ class InterCoder:
         self.device = pick_device(device)
         self._search = search = SEARCHES[effort]
         try:
-            self.net = InterNet(InterConfig(**model.config["inter"]))  # type: ignore[arg-type]
+            self.net = InterNet(InterConfig.of(model.config["inter"]))
         except TypeError as error:
             raise ModelError(f"model {model.name}: {error}") from error
         load_weights(self.net, model, "inter")

@@ -42,7 +42,7 @@ def load_weights(net: nn.Module, model: Model, prefix: str) -> None:
         missing, unexpected = net.load_state_dict(values, strict=False)
     except RuntimeError as error:
         raise ModelError(f"model {model.name}: weights do not fit its config: {error}") from error
-    if unexpected or any("scale_head." not in name for name in missing):
+    if unexpected or any("scale_head." not in name and "merge_tables." not in name for name in missing):
         raise ModelError(f"model {model.name}: weights do not fit its config: {missing + unexpected}")
     net.eval().requires_grad_(False)
     net.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]

@@ -68,7 +68,8 @@ def search_merges(
             first=(4 * window.top, 4 * window.left),
         )
         grid = CellGrid(rows, maps.groups.shape[1])
-        context = coder.merge_context(maps.q.reshape(-1)[rows], motion.y[rows], past.take(rows), grid)
+        own_past = past.take(rows)
+        context = coder.merge_context(maps.q.reshape(-1)[rows], motion.y[rows], own_past.symbols, own_past.known, grid)
         merge[rows] = _pick(coder.merge, gain, context, window.cells)
     return motion._replace(merge=merge)
 

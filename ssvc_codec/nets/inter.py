@@ -6,6 +6,7 @@ Letters follow the field: y latents at 1/16, z hyper-latents at 1/32. Pictures a
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import NamedTuple
 
@@ -17,6 +18,8 @@ from .blocks import DepthwiseBlock, GainTable, GroupMask, MaskedConv, Pointwise,
 from .intra import HALF_CHANNELS, PLANE_CHANNELS, merge_planes, to_half
 from .lagrangian import lambda_of
 from .latents import LatentModel, LatentOutput, Symbols
+from .merge import MergeTables, merge_plan
+from .merge_choice import choose_merges
 from .motion import MotionEstimation, smooth_flow, upsample_flow, warp
 
 __all__ = [
@@ -33,6 +36,7 @@ __all__ = [
     "half_to_planes",
     "planes_to_half",
     "texture",
+    "warp_planes",
 ]
 
 FLOW_CHANNELS = 32  # 2 components of the 4x4 vectors of a 16x16 block
@@ -56,10 +60,18 @@ class InterConfig:
     refine_width8: int = 96  # at 1/8
     mend_width: int = 32  # at 1/2
     mend_layers: int = 2  # between the first and the last
+    merge: int = 1  # whether blocks may take their vectors from other places
 
     def to_dict(self) -> dict[str, int]:
         """Plain numbers for JSON."""
         return asdict(self)
+
+    @classmethod
+    def of(cls, values: object) -> InterConfig:
+        """That of a model's config.json; models from before merging do not name it. Raises TypeError."""
+        if not isinstance(values, Mapping):
+            raise TypeError("the sizes of the P-frame networks are no table")
+        return cls(**{"merge": 0, **values})
 
 
 class Planes(NamedTuple):
@@ -86,6 +98,7 @@ class InterOutput(NamedTuple):
     warped: Tensor  # (N, 6, H/2, W/2), the warp alone
     flow: Tensor  # (N, 2, H/4, W/4), estimated
     flow_hat: Tensor  # (N, 2, H/4, W/4), decoded
+    merge: Tensor  # (N, H/8, W/8) int64, merge indexes
     motion: LatentOutput
     residual: LatentOutput | None  # None where only motion is trained
 
@@ -126,6 +139,11 @@ def texture(luma: Tensor) -> Tensor:
     gy = padded[:, :, 2:, 1:-1] - padded[:, :, :-2, 1:-1]
     energies = F.avg_pool2d(torch.cat([gx * gx, gy * gy, (gx * gy).abs()], dim=1), 4)
     return F.pixel_unshuffle((energies + 1e-5).log() * 0.3 + 2, 4)
+
+
+def warp_planes(reference: Planes, fine: Tensor, half: Tensor) -> Planes:
+    """The reference at the positions a flow points to, given at 1/1 and at 1/2: (N, 2, H, W) and (N, 2, H/2, W/2)."""
+    return Planes(warp(reference.y, fine, mode="bicubic"), warp(reference.uv, half / 2, mode="bicubic"))
 
 
 class MotionCodec(nn.Module):
@@ -198,9 +216,7 @@ class Compensation(nn.Module):
     @staticmethod
     def warp(reference: Planes, flow_hat: Tensor) -> Tensor:
         """The reference at the positions the flow points to: (N, 6, H/2, W/2)."""
-        luma = warp(reference.y, upsample_flow(flow_hat, 4), mode="bicubic")
-        chroma = warp(reference.uv, upsample_flow(flow_hat, 2) / 2, mode="bicubic")
-        return planes_to_half(Planes(luma, chroma))
+        return planes_to_half(warp_planes(reference, upsample_flow(flow_hat, 4), upsample_flow(flow_hat, 2)))
 
     def refine(self, warped: Tensor, flow_hat: Tensor, q: Tensor, masks: InterMasks) -> Tensor:
         """The prediction: (N, 6, H/2, W/2) float32."""
@@ -302,6 +318,7 @@ class InterNet(nn.Module):
         self.motion = MotionCodec(c)
         self.compensation = Compensation(c)
         self.residual = ResidualCodec(c)
+        self.merge_tables = MergeTables() if c.merge else None
 
     def first_state(self, planes: Planes) -> State:
         """The state after an I frame that decoded to planes."""
@@ -342,10 +359,11 @@ class InterNet(nn.Module):
             y, self.motion.condition(before), q, state.motion, masks.at16, base=self.motion.base(before)
         )
         flow_hat = self.motion.synthesis(motion.y_hat, before, q, masks)
-        warped = self.compensation.warp(state.planes, flow_hat)
-        predicted = self.compensation.refine(warped, flow_hat, q, masks)
+        merge, fine, half = self._merged(x, state.planes, flow_hat, q)
+        warped = planes_to_half(warp_planes(state.planes, fine, half))
+        predicted = self.compensation.mend(warped, half.detach(), q, masks)
         if motion_only:
-            out = InterOutput(predicted, predicted, warped, flow, flow_hat, motion, None)
+            out = InterOutput(predicted, predicted, warped, flow, flow_hat, merge, motion, None)
             return out, State(half_to_planes(predicted.detach()), flow_hat.detach(), motion.symbols, state.residual)
         known = predicted if detach else predicted.detach()
         y = self.residual.analysis(x, known, q, masks)
@@ -356,10 +374,22 @@ class InterNet(nn.Module):
             alive = residual.symbols.y != 0
             influence.register_hook(lambda gradient: gradient * alive)
         x_hat = self.residual.synthesis(residual.y_hat, predicted, q, masks)
-        out = InterOutput(x_hat, predicted, warped, flow, flow_hat, motion, residual)
+        out = InterOutput(x_hat, predicted, warped, flow, flow_hat, merge, motion, residual)
         # The loss sees what the residual network makes of every cell, or cells of zeros would never leave zero.
         coded = F.interpolate(residual.symbols.coded_cells(), scale_factor=16.0, mode="nearest")
         shown = torch.where(coded > 0, x_hat.float(), warped)
         if detach:
             shown, flow_hat = shown.detach(), flow_hat.detach()
         return out, State(half_to_planes(shown), flow_hat, motion.symbols, residual.symbols)
+
+    def _merged(self, x: Tensor, reference: Planes, flow_hat: Tensor, q: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Merge indexes, and the flow that they make at 1/1 and at 1/2. Groups are not regarded."""
+        fine, half = upsample_flow(flow_hat, 4), upsample_flow(flow_hat, 2)
+        if self.merge_tables is None:
+            n, _, height, width = x.shape
+            return torch.zeros(n, height, width, dtype=torch.int64, device=x.device), fine, half
+        with torch.no_grad():
+            original = half_to_planes(to_half(x).float())
+            shown = warp_planes(reference, fine, half)
+            merge = choose_merges(original, reference, shown, flow_hat, lambda_of(q))
+        return merge, *merge_plan(flow_hat, merge)

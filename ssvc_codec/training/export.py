@@ -27,7 +27,7 @@ EXACT = ("log_gain", "linear.weight", "linear_back.weight")  # parameters kept i
 def _network_tensors(net: torch.nn.Module, prefix: str) -> dict[str, np.ndarray]:
     result: dict[str, np.ndarray] = {}
     for name, value in net.state_dict().items():
-        if "scale_head." in name:
+        if "scale_head." in name or "merge_tables." in name:
             continue
         exact = name.endswith(EXACT)
         result[f"{prefix}.{name}"] = (value.float() if exact else value.half()).cpu().numpy()
@@ -61,6 +61,9 @@ def export_model(intra: IntraNet, inter: InterNet | None, folder: Path, *, name:
     if inter is not None:
         tensors |= _network_tensors(inter, "inter")
         config["inter"] = inter.config.to_dict()
+        if inter.merge_tables is not None:
+            values = inter.merge_tables.state_dict().items()
+            tensors |= {f"merge.{key}": value.cpu().numpy().astype(np.uint32) for key, value in values}
         for kind, latents in (("motion", inter.motion.latents), ("residual", inter.residual.latents)):
             heads[kind] = _integer_tensors(latents.scale_head, latents.z_gain, latents.z_scale)
     for kind, integers in heads.items():
@@ -79,8 +82,10 @@ def import_inter(model: Model) -> InterNet:
     """The P-frame networks of a model, ready to be trained further; fresh ones where it has none."""
     if "inter" not in model.config:
         return InterNet()
-    net = InterNet(InterConfig(**model.config["inter"]))  # type: ignore[arg-type]
+    net = InterNet(InterConfig.of(model.config["inter"]))
     state = dict(net.state_dict())
+    if net.merge_tables is not None:
+        state |= {f"merge_tables.{k}": torch.from_numpy(v.astype(np.int64)) for k, v in model.group("merge").items()}
     for key, value in model.group("inter").items():
         if key in state:
             state[key] = torch.from_numpy(np.asarray(value).astype(np.float32))

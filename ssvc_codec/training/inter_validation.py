@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..nets.inter import InterNet, half_to_planes, planes_to_half
+from ..nets.merge_choice import usual_bits
 from ..nets.intra import IntraNet, Masks, merge_planes, to_half
 from ..nets.motion import warp
 from .distortion import Tune, distortion, picture_error, similarity_db
@@ -74,11 +75,12 @@ def _code(intra: IntraNet, inter: InterNet, frames: list[Tensor], base: int, tun
         target = to_half(x)
         shown = planes_to_half(state.planes)
         mse = picture_error(target, shown)
-        bits = bits + (motion_y + motion_z + residual_y + residual_z).sum()
+        merge = usual_bits(out.merge)
+        bits = bits + (motion_y + motion_z + residual_y + residual_z + merge).sum()
         error = error + distortion(target, shown, tune)
         luma = F.pixel_shuffle(x[:, :64], 8)
         row = {
-            f"m{base}": float(motion_y + motion_z) / pixels,
+            f"m{base}": float(motion_y + motion_z + merge) / pixels,
             f"r{base}": float(residual_y + residual_z) / pixels,
             f"z{base}": float(motion_z + residual_z) / pixels,
             f"psnr{base}": _psnr(mse),
