@@ -18,9 +18,7 @@ __all__ = ["IntegerBlockHeads"]
 class IntegerBlockHeads:
     """Table indexes of the first 16 and the other 80 symbols of a block."""
 
-    def __init__(
-        self, first: Mapping[str, NDArray[np.generic]], second: Mapping[str, NDArray[np.generic]]
-    ) -> None:
+    def __init__(self, first: Mapping[str, NDArray[np.generic]], second: Mapping[str, NDArray[np.generic]]) -> None:
         """weight1..3 and bias1..3 of each. Raises ModelError where they do not fit, or sums could be inexact."""
         self._first, self._second = IntegerLayers(first), IntegerLayers(second)
         sizes = [(layers.n_inputs, layers.n_columns) for layers in (self._first, self._second)]

@@ -15,6 +15,7 @@ from .activity import FLAG, TABLE_SIZE, activity_table
 __all__ = [
     "BAND_EDGES",
     "EVEN",
+    "NEIGHBOURS",
     "N_BLOCKS",
     "N_CHANNELS",
     "N_CLASSES",
@@ -22,7 +23,6 @@ __all__ = [
     "N_EVEN",
     "N_FIRST",
     "N_INPUTS",
-    "NEIGHBOURS",
     "ODD",
     "BlockPast",
     "block_neighbours",
@@ -113,9 +113,7 @@ def _levels(sums: NDArray[np.integer]) -> NDArray[np.uint8]:
     return activity_table()[np.minimum(sums, TABLE_SIZE - 1)]
 
 
-def first_inputs(
-    busy: NDArray[np.integer], around: NDArray[np.integer], past: BlockPast
-) -> NDArray[np.float32]:
+def first_inputs(busy: NDArray[np.integer], around: NDArray[np.integer], past: BlockPast) -> NDArray[np.float32]:
     """(n, 26) inputs of the first head. busy: (n,) classes; around: (n, 8) of the blocks beside, 0 where none is."""
     columns = [
         FLAG * (busy[:, None] == np.arange(N_CLASSES)),

@@ -31,8 +31,8 @@ from .planes import frame_to_tensor
 from .quantiser import Quantiser
 from .reading import FrameStrings, FrameSymbols, read_frames
 from .reference import Chain, FrameMaps, InterReference, Members, find_starts, flow_before
-from .rows import rows_by_group
 from .residual import ResidualCoder
+from .rows import rows_by_group
 from .skip_search import skipped_cells
 from .windows import Window, pick_windows
 
@@ -97,7 +97,7 @@ class InterCoder:
         self.device = pick_device(device)
         self._search = search = SEARCHES[effort]
         try:
-            self.net = InterNet(InterConfig(**model.config["inter"]))  # type: ignore[arg-type]
+            self.net = InterNet(InterConfig.of(model.config["inter"]))
         except TypeError as error:
             raise ModelError(f"model {model.name}: {error}") from error
         load_weights(self.net, model, "inter")
@@ -182,9 +182,7 @@ class InterCoder:
         with self._phase("residual analysis"):
             y = net.residual.analysis(x, predicted, maps.maps.q_map, maps.masks)
         with self._phase("residual symbols"):
-            residual = self.residual.quantise(
-                y, maps.maps, maps.groups, residual_past, optimise=self._search.optimise
-            )
+            residual = self.residual.quantise(y, maps.maps, maps.groups, residual_past, optimise=self._search.optimise)
         picture = self._picture(residual, predicted, compensated.warped, maps)
         if self._search.skip:
             fewer = self._skip(residual, original, picture, compensated.warped, residual_past, maps)

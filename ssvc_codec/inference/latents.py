@@ -182,14 +182,20 @@ class LatentCoder:
             parts.insert(0, (start, START_INDEX))
         if self.merge is None:
             return self.coder.encode(parts)
-        context = self.merge_context(q, symbols.y, past, grid)
+        context = self.merge_context(q, symbols.y, past.symbols, past.known, grid)
         return self.coder.encode(parts, tail=MergeTail(self.merge, symbols.merges(), context))
 
     @staticmethod
-    def merge_context(q: NDArray[np.integer], y: NDArray[np.int32], past: Past, grid: CellGrid | None) -> MergeContext:
+    def merge_context(
+        q: NDArray[np.integer],
+        y: NDArray[np.int32],
+        before: GroupSymbols,
+        known: NDArray[np.bool_],
+        grid: CellGrid | None,
+    ) -> MergeContext:
         """What tables of merge indexes follow from."""
         assert grid is not None
-        return MergeContext(q, y, past.symbols.merges(), past.known, grid)
+        return MergeContext(q, y, before.merges(), known, grid)
 
     def read(self, substreams: Sequence[Substream]) -> list[tuple[GroupSymbols, Start] | BitstreamError]:
         """The inverse of write for each of them, or what is wrong with it. Tables of all cells are found at once."""
@@ -223,7 +229,7 @@ class LatentCoder:
                 symbols = GroupSymbols(z[rows], decoder.read(y_index[rows]))
                 if self.merge is not None:
                     part = substreams[k]
-                    context = self.merge_context(part.q, symbols.y, part.past, part.grid)
+                    context = self.merge_context(part.q, symbols.y, part.past.symbols, part.past.known, part.grid)
                     symbols = symbols._replace(merge=self.merge.pop(decoder.ans, context))
                 found[k] = symbols, own[1]
                 decoder.finish()

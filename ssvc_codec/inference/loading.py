@@ -17,6 +17,9 @@ from ..weights import Model
 
 __all__ = ["load_block_heads", "load_class_tables", "load_head", "load_tables", "load_weights"]
 
+# Parts of networks whose integers lie elsewhere in a model.
+STORED_APART = ("scale_head.", "residual.entropy.", "merge_tables.")
+
 
 def load_head(model: Model, kind: str) -> IntegerScaleHead:
     """The integer head of a kind of substream, tested. Raises ModelError."""
@@ -61,7 +64,7 @@ def load_weights(net: nn.Module, model: Model, prefix: str) -> None:
         missing, unexpected = net.load_state_dict(values, strict=False)
     except RuntimeError as error:
         raise ModelError(f"model {model.name}: weights do not fit its config: {error}") from error
-    if unexpected or any("scale_head." not in name and "residual.entropy." not in name and "merge_tables." not in name for name in missing):
+    if unexpected or any(not any(part in name for part in STORED_APART) for name in missing):
         raise ModelError(f"model {model.name}: weights do not fit its config: {missing + unexpected}")
     net.eval().requires_grad_(False)
     net.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..nets.inter import Planes, half_to_planes
+from ..nets.inter import half_to_planes
 from ..nets.lagrangian import lambda_of
 from ..nets.merge_choice import MergeGain, Pictures, block_errors, merge_gains, pick_merges
 from .compensation import Compensated, reached_planes
@@ -68,7 +68,8 @@ def search_merges(
             first=(4 * window.top, 4 * window.left),
         )
         grid = CellGrid(rows, maps.groups.shape[1])
-        context = coder.merge_context(maps.q.reshape(-1)[rows], motion.y[rows], past.take(rows), grid)
+        own_past = past.take(rows)
+        context = coder.merge_context(maps.q.reshape(-1)[rows], motion.y[rows], own_past.symbols, own_past.known, grid)
         merge[rows] = _pick(coder.merge, gain, context, window.cells)
     return motion._replace(merge=merge)
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from ..errors import BitstreamError
 from .latents import GroupSymbols, LatentCoder, Start, Substream
 from .merge_coding import CellGrid
-from .residual import ResidualCoder
 from .reference import Chain, FrameMaps
+from .residual import ResidualCoder
 from .rows import rows_by_group
 
 __all__ = ["FrameStrings", "FrameSymbols", "read_frames"]
@@ -35,7 +35,9 @@ class FrameSymbols(NamedTuple):
     starts: dict[int, Start]  # vectors from which chains of motion start, by group
 
 
-def read_frames(coder: LatentCoder | ResidualCoder, frames: Sequence[FrameStrings]) -> list[FrameSymbols | BitstreamError]:
+def read_frames(
+    coder: LatentCoder | ResidualCoder, frames: Sequence[FrameStrings]
+) -> list[FrameSymbols | BitstreamError]:
     """Symbols of all groups that are there and whose chain is whole, and whose motion is, where it matters."""
     found: list[FrameSymbols | BitstreamError] = []
     wanted: list[tuple[int, int, NDArray[np.intp]]] = []

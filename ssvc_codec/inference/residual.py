@@ -104,9 +104,7 @@ class ResidualCoder:
         """Tables of the classes of all blocks. classes: (16 n,); q: (16 n,); beside: see block_neighbours."""
         around = np.append(classes, 0)[beside]
         odd = np.isin(np.arange(classes.size) % N_BLOCKS, ODD)
-        contexts = np.where(
-            odd, odd_contexts(q, past, around[:, BESIDE].sum(axis=1)), even_contexts(q, past)
-        )
+        contexts = np.where(odd, odd_contexts(q, past, around[:, BESIDE].sum(axis=1)), even_contexts(q, past))
         return _Busy(classes, around, contexts)
 
     def symbol_tables(
@@ -121,7 +119,9 @@ class ResidualCoder:
     # Encoding
 
     @torch.inference_mode()
-    def quantise(self, y: Tensor, maps: Maps, groups: NDArray[np.integer], past: Past, *, optimise: bool) -> GroupSymbols:
+    def quantise(
+        self, y: Tensor, maps: Maps, groups: NDArray[np.integer], past: Past, *, optimise: bool
+    ) -> GroupSymbols:
         """Symbols of all cells. y: (1, 96, H/8, W/8)."""
         size = (y.shape[2], y.shape[3])
         steps = _blocks(y * self.net.y_gain(maps.q_map, size))
@@ -149,7 +149,12 @@ class ResidualCoder:
         return bits.reshape(-1, N_BLOCKS).sum(axis=1)
 
     def write(
-        self, symbols: GroupSymbols, q: NDArray[np.integer], past: Past, cells: NDArray[np.integer], shape: tuple[int, int]
+        self,
+        symbols: GroupSymbols,
+        q: NDArray[np.integer],
+        past: Past,
+        cells: NDArray[np.integer],
+        shape: tuple[int, int],
     ) -> bytes:
         """The string of the cells of one group; every argument but the shape has one row for each of them."""
         if not symbols.z.any():

@@ -14,7 +14,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..entropy.activity import FLAG, activity_table
-from ..entropy.blocks import BAND_EDGES, BESIDE, N_CHANNELS, N_CLASSES, N_CONTEXTS, N_EVEN, N_FIRST, N_INPUTS, NEIGHBOURS
+from ..entropy.blocks import (
+    BAND_EDGES,
+    BESIDE,
+    N_CHANNELS,
+    N_CLASSES,
+    N_CONTEXTS,
+    N_EVEN,
+    N_FIRST,
+    N_INPUTS,
+    NEIGHBOURS,
+)
 from ..entropy.tables import LAPLACE_MAX, LAPLACE_MIN, N_TABLES
 from .blocks import GroupMask
 from .scale_head import ScaleHead
@@ -136,7 +146,14 @@ class BlockEntropy(nn.Module):
             )
             own = (busy == torch.arange(N_CLASSES, device=busy.device)[:, None, None]).float() * FLAG
             inputs = torch.cat(
-                [own, 16 * around, past["bands"], FLAG * past["known"], self._levels(past["motion"]), FLAG * past["merged"]],
+                [
+                    own,
+                    16 * around,
+                    past["bands"],
+                    FLAG * past["known"],
+                    self._levels(past["motion"]),
+                    FLAG * past["merged"],
+                ],
                 dim=1,
             )
             first = size[:, :N_FIRST]

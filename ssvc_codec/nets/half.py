@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import NamedTuple
 
@@ -32,6 +33,13 @@ class InterConfig:
     def to_dict(self) -> dict[str, int]:
         """Plain numbers for JSON."""
         return asdict(self)
+
+    @classmethod
+    def of(cls, values: object) -> InterConfig:
+        """That of a model's config.json. Raises TypeError."""
+        if not isinstance(values, Mapping):
+            raise TypeError("the sizes of the P-frame networks are no table")
+        return cls(**values)
 
 
 class Planes(NamedTuple):

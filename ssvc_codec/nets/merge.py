@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from ..entropy.plain_tables import MERGE_SHAPES, plain_frequencies
 from .motion import upsample_flow
 
 __all__ = [
@@ -15,6 +17,7 @@ __all__ = [
     "RADII",
     "Blocks",
     "Field",
+    "MergeTables",
     "looked_up",
     "merge_finer",
     "merge_flow",
@@ -25,6 +28,16 @@ RADII = (2, 4, 8)  # in vectors
 DIRECTIONS = ((-1, -1), (0, -1), (1, -1), (-1, 0), (1, 0), (-1, 1), (0, 1), (1, 1))  # dx, dy
 N_MERGES = 1 + len(RADII) * len(DIRECTIONS)
 PER_BLOCK = 2  # vectors on each side of a block
+
+
+class MergeTables(nn.Module):
+    """The tables that merge indexes are coded by, which are counted and not learned."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        for name, shape in MERGE_SHAPES.items():
+            rows = plain_frequencies(np.ones(shape))
+            self.register_buffer(name, torch.from_numpy(rows.astype(np.int64)))
 
 
 class Field(NamedTuple):

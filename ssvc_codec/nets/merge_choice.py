@@ -15,7 +15,7 @@ from .lagrangian import KNEE, PLANE_WEIGHTS
 from .merge import N_MERGES, PER_BLOCK, RADII, Blocks, Field, displacements, looked_up
 from .motion import upsample_flow
 
-__all__ = ["MergeGain", "Pictures", "block_errors", "merge_gains", "pick_merges"]
+__all__ = ["MergeGain", "Pictures", "block_errors", "choose_merges", "merge_gains", "pick_merges", "usual_bits"]
 
 SIDE = 8  # luma samples of a block
 LEAST_DIFFERENCE = 0.25  # samples: candidates that are nearer to the block's own vectors are not tried
@@ -23,6 +23,8 @@ LEAST_DIFFERENCE = 0.25  # samples: candidates that are nearer to the block's ow
 # block's own vectors by so many bits.
 N_TRIED = 4
 SLACK = 12.0
+# Bits of the tables, about, for training: of an index, of a block that merges, of a cell in which one does.
+USUAL_INDEX, USUAL_BLOCK, USUAL_CELL = 4.0, 2.0, 6.0
 
 
 class MergeGain(NamedTuple):
@@ -130,6 +132,28 @@ def merge_gains(
 
 
 @torch.no_grad()
+def choose_merges(
+    original: tuple[Tensor, Tensor],
+    reference: tuple[Tensor, Tensor],
+    shown: tuple[Tensor, Tensor],
+    flow: Tensor,
+    lmbda: Tensor,
+) -> Tensor:
+    """Merge indexes (N, H/8, W/8) of pictures of one group each, at usual prices.
+
+    original, reference, shown by the flow alone: luma (N, 1, H, W) and chroma (N, 2, H/2, W/2); flow: (N, 2, H/4, W/4)
+    in luma samples; lmbda: (N,).
+    """
+    own = block_errors(*(now - then for now, then in zip(original, shown, strict=True)))
+    index_bits, at_blocks = own.new_full((1,), USUAL_INDEX), lmbda[:, None, None].expand_as(own)
+    flow = flow.nan_to_num()
+    gain = merge_gains(
+        Field.whole(flow), Pictures(*original, *reference), own, at_blocks, index_bits, least=USUAL_BLOCK
+    )
+    return pick_merges(gain, own.new_tensor(USUAL_BLOCK), own.new_tensor(USUAL_CELL))
+
+
+@torch.no_grad()
 def pick_merges(gain: MergeGain, block: Tensor, cell: Tensor) -> Tensor:
     """Merge indexes (N, h, w) int64: of blocks that save more than they cost, in cells that do.
 
@@ -165,7 +189,9 @@ def _planes(field: Field, pictures: Pictures, first: tuple[int, int]) -> tuple[_
     fine, half = (upsample_flow(vectors, factor).permute(0, 2, 3, 1) for factor in (4, 2))
     top, left = PER_BLOCK * first[0] - field.top + beyond, PER_BLOCK * first[1] - field.left + beyond
 
-    def plane(current: Tensor, reference: Tensor, flow: Tensor, size: int, mode: Literal["bilinear", "bicubic"]) -> _Plane:
+    def plane(
+        current: Tensor, reference: Tensor, flow: Tensor, size: int, mode: Literal["bilinear", "bicubic"]
+    ) -> _Plane:
         blocks = current.unflatten(2, (-1, size)).unflatten(4, (-1, size)).permute(0, 2, 4, 1, 3, 5).contiguous()
         height, width = reference.shape[2:]
         scale = SIDE // size
@@ -201,7 +227,16 @@ def _errors(plane: _Plane, tried: _Tried, weights: tuple[float, ...]) -> Tensor:
         own = slice(None) if plane.reference.shape[0] == 1 else (tried.item == k).nonzero()[:, 0]
         part = grid[own]
         flat = part.reshape(1, -1, size, 2)
-        read = F.grid_sample(plane.reference[k : k + 1], flat, mode=plane.mode, padding_mode="border", align_corners=True)
+        read = F.grid_sample(
+            plane.reference[k : k + 1], flat, mode=plane.mode, padding_mode="border", align_corners=True
+        )
         read = read.view(channels, part.shape[0], size, size).transpose(0, 1)
         errors[own] = (read - current[own]).square_().mean((2, 3))
     return (errors * errors.new_tensor(weights)).sum(1) * 255**2
+
+
+def usual_bits(merge: Tensor) -> Tensor:
+    """What merge indexes (N, h, w) cost, about: (N,)."""
+    blocks = merge != 0
+    cells = blocks.unflatten(1, (-1, 4)).unflatten(3, (-1, 4)).any(4).any(2)
+    return (USUAL_INDEX + USUAL_BLOCK) * blocks.sum((1, 2)) + USUAL_CELL * cells.sum((1, 2))

@@ -109,7 +109,9 @@ class ResidualCodec(nn.Module):
         if q.ndim == 1:
             lmbda = lmbda[:, None, None, None]
         else:
-            lmbda = lmbda.repeat_interleave(size[0] // q.shape[1], 1).repeat_interleave(size[1] // q.shape[2], 2)[:, None]
+            lmbda = lmbda.repeat_interleave(size[0] // q.shape[1], 1).repeat_interleave(size[1] // q.shape[2], 2)[
+                :, None
+            ]
         return lmbda * share[:, None, None] / self.y_gain(q, size).detach().square()
 
     def code(
@@ -125,9 +127,7 @@ class ResidualCodec(nn.Module):
         motion: of this frame; merged: (N, 1, H/8, W/8), 1 where a block is."""
         gain = self.y_gain(q)
         steps = y * gain
-        symbols, bits, busy_bits = self.entropy(
-            steps, self.worth(q), q, previous, motion.y, merged, masks.at8
-        )
+        symbols, bits, busy_bits = self.entropy(steps, self.worth(q), q, previous, motion.y, merged, masks.at8)
         kept = BlockSymbols(symbols.nan_to_num(), torch.ones_like(previous.known))
         y_hat = (symbols + steps - steps.detach()) / gain
         return ResidualOutput(y_hat, bits, busy_bits, kept)

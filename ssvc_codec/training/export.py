@@ -111,7 +111,7 @@ def import_inter(model: Model) -> InterNet:
     """The P-frame networks of a model, ready to be trained further; fresh ones where it has none."""
     if "inter" not in model.config:
         return InterNet()
-    net = InterNet(InterConfig(**model.config["inter"]))  # type: ignore[arg-type]
+    net = InterNet(InterConfig.of(model.config["inter"]))
     state = dict(net.state_dict())
     if net.merge_tables is not None:
         state |= {f"merge_tables.{k}": torch.from_numpy(v.astype(np.int64)) for k, v in model.group("merge").items()}

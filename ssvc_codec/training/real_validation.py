@@ -16,7 +16,7 @@ from .distortion import Tune, distortion, similarity_db
 from .rate import lambda_of
 from .shards import Clip
 
-__all__ = ["AUTO_Q", "code_groups"]
+__all__ = ["AUTO_Q", "clip_frames", "code_groups"]
 
 AUTO_Q = (8, 22, 36, 50)
 N_CLIPS = 8
@@ -40,7 +40,8 @@ def code_groups(model: str, clips: Sequence[Clip], *, tune: Tune, device: str = 
     return result | {"score": sum(row["score"] for row in rows) / len(rows)}
 
 
-def _frames(clip: Clip) -> list[Frame]:
+def clip_frames(clip: Clip) -> list[Frame]:
+    """The first N_FRAMES of a clip, a corner of SIDE samples at most."""
     n = min(N_FRAMES, clip.y.shape[0])
     height, width = (min(SIDE, side // 2 * 2) for side in clip.y.shape[1:])
     video = VideoFormat(width, height)
@@ -61,7 +62,7 @@ def _half(y: Plane, u: Plane, v: Plane) -> Tensor:
 
 
 def _code(model: str, clip: Clip, q: int, tune: Tune, device: str) -> dict[str, float]:
-    frames = _frames(clip)
+    frames = clip_frames(clip)
     format = frames[0].format
     encoder = Encoder(
         format,
