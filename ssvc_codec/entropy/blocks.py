@@ -61,7 +61,7 @@ class BlockPast(NamedTuple):
 
     def take(self, rows: NDArray[np.integer]) -> BlockPast:
         """That of some of the blocks."""
-        return BlockPast(*(part[rows] for part in self))
+        return BlockPast(self.busy[rows], self.bands[rows], self.known[rows], self.motion[rows], self.merged[rows])
 
 
 def busy_class(total: NDArray[np.integer]) -> NDArray[np.int64]:
@@ -75,7 +75,7 @@ def motion_class(past: BlockPast) -> NDArray[np.int64]:
 
 
 def block_neighbours(
-    cells: NDArray[np.integer], shape: tuple[int, int], groups: NDArray[np.integer] | None = None
+    cells: NDArray[np.integer], shape: tuple[int, ...], groups: NDArray[np.integer] | None = None
 ) -> NDArray[np.int64]:
     """(16 n, 8): which block lies beside each, 16 n where none of its group does.
 

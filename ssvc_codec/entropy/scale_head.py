@@ -25,7 +25,10 @@ class IntegerLayers:
     """Three matrix products of integers, to table indexes."""
 
     def __init__(self, tensors: Mapping[str, NDArray[np.generic]]) -> None:
-        """tensors: weight1..3 and bias1..3 of docs/bitstream.md, section 5.4. Raises ModelError where sums could be inexact."""
+        """tensors: weight1..3 and bias1..3 of docs/bitstream.md, section 5.4.
+
+        Raises ModelError where sums could be inexact.
+        """
         try:
             self._weights: list[NDArray[np.floating]] = [
                 tensors[f"weight{k}"].astype(np.float32).T.copy() for k in (1, 2, 3)

@@ -83,7 +83,7 @@ class Substream(NamedTuple):
     q: NDArray[np.integer]  # (n,)
     past: Past
     cells: NDArray[np.integer]  # (n,) flat indexes of these cells
-    shape: tuple[int, int]  # rows and columns of cells of the picture
+    shape: tuple[int, ...]  # rows and columns of cells of the picture
     has_start: bool = False
     grid: CellGrid | None = None  # of a MOTION that has merge indexes
 

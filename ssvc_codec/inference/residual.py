@@ -31,19 +31,13 @@ from ..entropy.plain_tables import PlainTables
 from ..errors import BitstreamError
 from ..nets.residual import ResidualCodec
 from .latents import GroupSymbols, Maps, Past, Start, Substream
-from .residual_search import SymbolPrices
+from .residual_search import Busy, Known, ResidualSearch
 
 __all__ = ["ResidualCoder"]
 
 NO_START = np.zeros(2, np.int32)
-
-
-class _Busy(NamedTuple):
-    """Classes of blocks in the order of cells, and what they are coded with; (16 n,) each."""
-
-    classes: NDArray[np.int64]
-    around: NDArray[np.int64]  # (16 n, 8)
-    contexts: NDArray[np.int64]  # rows of the tables of classes
+POSITION = np.array([2 * (b // 8) + b % 4 // 2 for b in range(N_BLOCKS)])  # of the 16x16 that holds each block
+IS_ODD = np.isin(np.arange(N_BLOCKS), ODD)
 
 
 class _Classes(NamedTuple):
@@ -76,7 +70,7 @@ class ResidualCoder:
         """tables: of symbols; classes: of classes of blocks."""
         self.net, self.heads, self.classes, self.device = net, heads, classes, device
         self.coder = SymbolCoder(tables)
-        self.prices = SymbolPrices(tables, classes)
+        self._search = ResidualSearch(self, tables, classes)
 
     def nothing(self, n_cells: int) -> Past:
         """What a frame knows after an I frame."""
@@ -86,35 +80,40 @@ class ResidualCoder:
 
     # What tables follow from
 
-    def past_of_blocks(self, past: Past) -> BlockPast:
-        """One row a block. Bands of blocks are summed where the block was busy alone."""
+    def known(self, q: NDArray[np.integer], past: Past, beside: NDArray[np.integer]) -> Known:
+        """q: (n,) of cells; beside: see block_neighbours."""
+        return Known(np.repeat(q, N_BLOCKS), self.past_of_blocks(past), beside)
+
+    @staticmethod
+    def past_of_blocks(past: Past) -> BlockPast:
+        """One row a block, in the order of cells."""
         busy = past.symbols.z.reshape(-1).astype(np.int64)
         bands = np.zeros((busy.size, len(BAND_EDGES) - 1), np.int64)
         rows = np.flatnonzero(busy)
         size = np.abs(past.symbols.y.reshape(-1, N_CHANNELS)[rows].astype(np.int64))
         bands[rows] = np.add.reduceat(size, BAND_EDGES[:-1], axis=1)
-        assert past.other is not None and past.other_known is not None
-        known = np.repeat(past.known, N_BLOCKS)
+        if past.other is None or past.other_known is None:
+            raise ValueError("tables of RESIDUAL need the MOTION of the frame")
         moved = np.abs(past.other.y.reshape(past.known.size, 4, -1)).sum(axis=2) * past.other_known[:, None]
-        at = np.array([2 * (b // 8) + b % 4 // 2 for b in range(N_BLOCKS)])
         merged = (past.other.merges() != 0) & past.other_known[:, None]
-        return BlockPast(busy, bands, known, moved[:, at].reshape(-1), merged.reshape(-1))
+        known = np.repeat(past.known, N_BLOCKS)
+        return BlockPast(busy, bands, known, moved[:, POSITION].reshape(-1), merged.reshape(-1))
 
-    def busy(self, classes: NDArray[np.int64], q: NDArray[np.integer], past: BlockPast, beside: NDArray) -> _Busy:
-        """Tables of the classes of all blocks. classes: (16 n,); q: (16 n,); beside: see block_neighbours."""
-        around = np.append(classes, 0)[beside]
-        odd = np.isin(np.arange(classes.size) % N_BLOCKS, ODD)
-        contexts = np.where(odd, odd_contexts(q, past, around[:, BESIDE].sum(axis=1)), even_contexts(q, past))
-        return _Busy(classes, around, contexts)
+    def busy(self, classes: NDArray[np.int64], known: Known) -> Busy:
+        """See residual_search.Tables. classes: (16 n,)."""
+        around = np.append(classes, 0)[known.beside]
+        even = even_contexts(known.q, known.past)
+        odd = odd_contexts(known.q, known.past, around[:, BESIDE].sum(axis=1))
+        return Busy(classes, around, np.where(np.resize(IS_ODD, classes.size), odd, even))
 
     def symbol_tables(
-        self, busy: _Busy, q: NDArray[np.integer], past: BlockPast, y: NDArray[np.integer], rows: NDArray[np.integer]
+        self, busy: Busy, known: Known, y: NDArray[np.integer], rows: NDArray[np.integer]
     ) -> NDArray[np.uint8]:
-        """(m, 96) of the blocks at rows. y: (m, 96) symbols of these, of which the first 16 are looked at."""
-        inputs = first_inputs(busy.classes[rows], busy.around[rows], past.take(rows))
-        first = self.heads.first(inputs, q[rows])
-        more = second_inputs(inputs, busy.classes[rows], y[:, :N_FIRST])
-        return np.concatenate([first, self.heads.second(more, q[rows])], axis=1)
+        """See residual_search.Tables. Of y (m, 96) the first 16 symbols are looked at."""
+        classes, q = busy.classes[rows], known.q[rows]
+        inputs = first_inputs(classes, busy.around[rows], known.past.take(rows))
+        second = self.heads.second(second_inputs(inputs, classes, y[:, :N_FIRST]), q)
+        return np.concatenate([self.heads.first(inputs, q), second], axis=1)
 
     # Encoding
 
@@ -122,31 +121,30 @@ class ResidualCoder:
     def quantise(
         self, y: Tensor, maps: Maps, groups: NDArray[np.integer], past: Past, *, optimise: bool
     ) -> GroupSymbols:
-        """Symbols of all cells. y: (1, 96, H/8, W/8)."""
+        """Symbols of all cells. y: (1, 96, H/8, W/8); optimise: weighs each, and each block, against its bits."""
         size = (y.shape[2], y.shape[3])
         steps = _blocks(y * self.net.y_gain(maps.q_map, size))
-        worth = self.net.worth(maps.q_map, size).expand(1, -1, *size)
-        q = np.repeat(maps.q.reshape(-1), N_BLOCKS)
-        known = self.past_of_blocks(past)
-        cells = np.arange(maps.q.size)
-        beside = block_neighbours(cells, maps.q.shape, groups.reshape(-1))
-        symbols = self.prices.choose(self, steps, _blocks(worth), q, known, beside, optimise=optimise)
-        return self.group_symbols(symbols)
-
-    @staticmethod
-    def group_symbols(y: NDArray[np.int32]) -> GroupSymbols:
-        """With the classes that belong to them. y: (16 n, 96)."""
-        classes = busy_class(np.abs(y.astype(np.int64)).sum(axis=1)).astype(np.int32)
-        return GroupSymbols(classes.reshape(-1, N_BLOCKS), y.reshape(-1, N_BLOCKS * N_CHANNELS))
+        known = self._whole(maps, groups, past)
+        if optimise:
+            worth = _blocks(self.net.worth(maps.q_map, size).expand(1, -1, *size))
+            symbols = self._search.worthwhile(steps, worth, known)
+        else:
+            symbols = self._search.rounded(steps, known)
+        classes = busy_class(np.abs(symbols.astype(np.int64)).sum(axis=1)).astype(np.int32)
+        return GroupSymbols(classes.reshape(-1, N_BLOCKS), symbols.reshape(-1, N_BLOCKS * N_CHANNELS))
 
     def cell_bits(
         self, symbols: GroupSymbols, maps: Maps, groups: NDArray[np.integer], past: Past
     ) -> NDArray[np.float32]:
         """(n,) bits of every cell."""
-        q = np.repeat(maps.q.reshape(-1), N_BLOCKS)
-        beside = block_neighbours(np.arange(maps.q.size), maps.q.shape, groups.reshape(-1))
-        bits = self.prices.of_blocks(self, symbols.y.reshape(-1, N_CHANNELS), q, self.past_of_blocks(past), beside)
+        bits = self._search.block_bits(symbols.y.reshape(-1, N_CHANNELS), self._whole(maps, groups, past))
         return bits.reshape(-1, N_BLOCKS).sum(axis=1)
+
+    def _whole(self, maps: Maps, groups: NDArray[np.integer], past: Past) -> Known:
+        """Of all cells of a picture."""
+        rows, columns = maps.q.shape
+        beside = block_neighbours(np.arange(maps.q.size), (rows, columns), groups.reshape(-1))
+        return self.known(maps.q.reshape(-1), past, beside)
 
     def write(
         self,
@@ -154,16 +152,16 @@ class ResidualCoder:
         q: NDArray[np.integer],
         past: Past,
         cells: NDArray[np.integer],
-        shape: tuple[int, int],
+        shape: tuple[int, ...],
     ) -> bytes:
         """The string of the cells of one group; every argument but the shape has one row for each of them."""
         if not symbols.z.any():
             return b""
-        blocks, known = np.repeat(q, N_BLOCKS), self.past_of_blocks(past)
-        busy = self.busy(symbols.z.reshape(-1).astype(np.int64), blocks, known, block_neighbours(cells, shape))
+        known = self.known(q, past, block_neighbours(cells, shape))
+        busy = self.busy(symbols.z.reshape(-1).astype(np.int64), known)
         rows = np.flatnonzero(busy.classes)
         y = symbols.y.reshape(-1, N_CHANNELS)[rows]
-        tables = self.symbol_tables(busy, blocks, known, y, rows)
+        tables = self.symbol_tables(busy, known, y, rows)
         contexts = busy.contexts.reshape(-1, N_BLOCKS)
         classes = _Classes(self.classes, [(symbols.z[:, part], contexts[:, part]) for part in (EVEN, ODD)])
         parts = [(y[:, part], tables[:, part]) for part in (slice(N_FIRST), slice(N_FIRST, None))]
@@ -186,19 +184,19 @@ class ResidualCoder:
         return found
 
     def _read(self, decoder: StringDecoder, substream: Substream) -> GroupSymbols:
-        n, known = substream.q.size, self.past_of_blocks(substream.past)
-        q, beside = np.repeat(substream.q, N_BLOCKS), block_neighbours(substream.cells, substream.shape)
+        n = substream.q.size
+        known = self.known(substream.q, substream.past, block_neighbours(substream.cells, substream.shape))
         classes = np.zeros((n, N_BLOCKS), np.int64)
         for part in (EVEN, ODD):
-            contexts = self.busy(classes.reshape(-1), q, known, beside).contexts.reshape(-1, N_BLOCKS)[:, part]
+            contexts = self.busy(classes.reshape(-1), known).contexts.reshape(-1, N_BLOCKS)[:, part]
             classes[:, part] = self.classes.pop(decoder.ans, contexts.reshape(-1)).reshape(n, -1)
-        busy = self.busy(classes.reshape(-1), q, known, beside)
+        busy = self.busy(classes.reshape(-1), known)
         rows = np.flatnonzero(busy.classes)
-        inputs = first_inputs(busy.classes[rows], busy.around[rows], known.take(rows))
-        first = decoder.read(self.heads.first(inputs, q[rows]))
-        second = decoder.read(self.heads.second(second_inputs(inputs, busy.classes[rows], first), q[rows]))
+        inputs = first_inputs(busy.classes[rows], busy.around[rows], known.past.take(rows))
+        first = decoder.read(self.heads.first(inputs, known.q[rows]))
+        more = second_inputs(inputs, busy.classes[rows], first)
         y = np.zeros((n * N_BLOCKS, N_CHANNELS), np.int32)
-        y[rows] = np.concatenate([first, second], axis=1)
+        y[rows] = np.concatenate([first, decoder.read(self.heads.second(more, known.q[rows]))], axis=1)
         return GroupSymbols(classes.astype(np.int32), y.reshape(n, -1))
 
     def dequantise(self, symbols: GroupSymbols, maps: Maps) -> Tensor:
@@ -209,8 +207,8 @@ class ResidualCoder:
         return y / self.net.y_gain(maps.q_map, (y.shape[2], y.shape[3]))
 
 
-def _blocks(x: Tensor) -> Tensor:
+def _blocks(x: Tensor) -> NDArray[np.float32]:
     """(1, 96, H/8, W/8) to (16 n, 96), blocks in the order of cells."""
     _, channels, height, width = x.shape
     cells = x[0].view(channels, height // 4, 4, width // 4, 4).permute(1, 3, 2, 4, 0)
-    return cells.reshape(-1, channels)
+    return cells.reshape(-1, channels).cpu().numpy()
