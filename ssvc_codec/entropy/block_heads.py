@@ -16,7 +16,7 @@ __all__ = ["IntegerBlockHeads"]
 
 
 class IntegerBlockHeads:
-    """Table indexes of the first 16 and the other 80 symbols of a block."""
+    """Table indexes of the first 16 and the other 80 symbols of a block, 1..63: every symbol is coded."""
 
     def __init__(self, first: Mapping[str, NDArray[np.generic]], second: Mapping[str, NDArray[np.generic]]) -> None:
         """weight1..3 and bias1..3 of each. Raises ModelError where they do not fit, or sums could be inexact."""
@@ -27,11 +27,11 @@ class IntegerBlockHeads:
 
     def first(self, inputs: NDArray[np.float32], q: NDArray[np.integer]) -> NDArray[np.uint8]:
         """(n, 16) from (n, 26) inputs; q: (n,)."""
-        return self._first(inputs, _one(q))
+        return np.maximum(self._first(inputs, _one(q)), 1)
 
     def second(self, inputs: NDArray[np.float32], q: NDArray[np.integer]) -> NDArray[np.uint8]:
         """(n, 80) from (n, 43) inputs; q: (n,)."""
-        return self._second(inputs, _one(q))
+        return np.maximum(self._second(inputs, _one(q)), 1)
 
     def known_answer(self) -> str:
         """SHA-256 of the indexes for a fixed pattern; compared with the stored one when a model is loaded."""

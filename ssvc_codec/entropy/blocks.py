@@ -75,17 +75,16 @@ def motion_class(past: BlockPast) -> NDArray[np.int64]:
 
 
 def block_neighbours(
-    cells: NDArray[np.integer], shape: tuple[int, ...], groups: NDArray[np.integer] | None = None
+    cells: NDArray[np.integer], n_columns: int, groups: NDArray[np.integer] | None = None
 ) -> NDArray[np.int64]:
     """(16 n, 8): which block lies beside each, 16 n where none of its group does.
 
-    cells: (n,) flat indexes of cells in a picture of shape (rows, columns) of them; groups: (n,), None for one group.
+    cells: (n,) flat indexes of cells in a picture of n_columns of them; groups: (n,), None for one group.
     """
-    n, (rows, columns) = cells.size, shape
-    at = np.arange(N_BLOCKS)
-    i = 4 * (cells // columns)[:, None] + at // 4 + 1
-    j = 4 * (cells % columns)[:, None] + at % 4 + 1
-    number = np.full((4 * rows + 2, 4 * columns + 2), N_BLOCKS * n)
+    n, at = cells.size, np.arange(N_BLOCKS)
+    i = 4 * (cells // n_columns)[:, None] + at // 4 + 1
+    j = 4 * (cells % n_columns)[:, None] + at % 4 + 1
+    number = np.full((int(i.max(initial=0)) + 2, 4 * n_columns + 2), N_BLOCKS * n)
     number[i, j] = np.arange(N_BLOCKS * n).reshape(n, N_BLOCKS)
     beside = np.stack([number[i + di, j + dj] for di, dj in NEIGHBOURS], axis=2).reshape(-1, len(NEIGHBOURS))
     if groups is None:

@@ -195,9 +195,8 @@ class InterCoder:
                 past = motion_past.take(rows)
                 grid = CellGrid(rows, maps.groups.shape[1])
                 strings[0][group] = self.motion.write(motion.take(rows), flat[rows], past, starts.get(group), grid)
-                strings[1][group] = self.residual.write(
-                    residual.take(rows), flat[rows], residual_past.take(rows), rows, maps.groups.shape
-                )
+                past = residual_past.take(rows)
+                strings[1][group] = self.residual.write(residual.take(rows), flat[rows], past, grid)
         chains = (Chain.complete(motion), Chain.complete(residual))
         reference = InterReference(half_to_planes(picture), flow_hat, *chains, maps.groups, maps.members)
         return PFrame(*strings, reference, predicted, compensated.warped, picture)

@@ -82,10 +82,8 @@ class Substream(NamedTuple):
     data: bytes
     q: NDArray[np.integer]  # (n,)
     past: Past
-    cells: NDArray[np.integer]  # (n,) flat indexes of these cells
-    shape: tuple[int, ...]  # rows and columns of cells of the picture
-    has_start: bool = False
-    grid: CellGrid | None = None  # of a MOTION that has merge indexes
+    has_start: bool
+    grid: CellGrid
 
 
 class Maps(NamedTuple):
@@ -127,10 +125,7 @@ class LatentCoder:
 
     def y_indexes(self, z: NDArray[np.int32], q: NDArray[np.integer], past: Past) -> NDArray[np.uint8]:
         """Tables of the latents of every cell, (n, 4 C_y), from its hyper-latents."""
-        extra = activity_rows(past.symbols.y, past.known)
-        if past.other is not None and past.other_known is not None:
-            extra = np.concatenate([extra, activity_rows(past.other.y, past.other_known, flag=False)], axis=1)
-        return self.head.y_indexes(z, q, extra)
+        return self.head.y_indexes(z, q, activity_rows(past.symbols.y, past.known))
 
     def quantise(self, y: Tensor, condition: Tensor, maps: Maps, past: Past, quantiser: Quantiser) -> GroupSymbols:
         """Symbols of all cells. y: (1, C_y, H/16, W/16) less its base; condition: see LatentModel."""
@@ -172,8 +167,8 @@ class LatentCoder:
         symbols: GroupSymbols,
         q: NDArray[np.integer],
         past: Past,
-        start: Start | None = None,
-        grid: CellGrid | None = None,
+        start: Start | None,
+        grid: CellGrid,
     ) -> bytes:
         """The string of the cells of one group; every argument has one row for each of them."""
         z_index = self.z_indexes(q, past)
@@ -191,10 +186,9 @@ class LatentCoder:
         y: NDArray[np.int32],
         before: GroupSymbols,
         known: NDArray[np.bool_],
-        grid: CellGrid | None,
+        grid: CellGrid,
     ) -> MergeContext:
         """What tables of merge indexes follow from."""
-        assert grid is not None
         return MergeContext(q, y, before.merges(), known, grid)
 
     def read(self, substreams: Sequence[Substream]) -> list[tuple[GroupSymbols, Start] | BitstreamError]:

@@ -52,9 +52,8 @@ def read_frames(
             if group in frame.strings and not broken[rows].any():
                 begins = frame.motion is None and not past.known[rows].any()
                 wanted.append((number, group, rows))
-                own = (frame.strings[group], flat[rows], past.take(rows))
                 grid = CellGrid(rows, frame.maps.groups.shape[1])
-                substreams.append(Substream(*own, rows, frame.maps.groups.shape, begins, grid))
+                substreams.append(Substream(frame.strings[group], flat[rows], past.take(rows), begins, grid))
         nothing = coder.nothing(flat.size)
         found.append(FrameSymbols(Chain(nothing.symbols, nothing.known, ~nothing.known), {}))
     for (number, group, rows), substream, own in zip(wanted, substreams, coder.read(substreams), strict=True):

@@ -31,6 +31,7 @@ from ..entropy.plain_tables import PlainTables
 from ..errors import BitstreamError
 from ..nets.residual import ResidualCodec
 from .latents import GroupSymbols, Maps, Past, Start, Substream
+from .merge_coding import CellGrid
 from .residual_search import Busy, Known, ResidualSearch
 
 __all__ = ["ResidualCoder"]
@@ -129,7 +130,7 @@ class ResidualCoder:
             worth = _blocks(self.net.worth(maps.q_map, size).expand(1, -1, *size))
             symbols = self._search.worthwhile(steps, worth, known)
         else:
-            symbols = self._search.rounded(steps, known)
+            symbols = self._search.rounded(steps)
         classes = busy_class(np.abs(symbols.astype(np.int64)).sum(axis=1)).astype(np.int32)
         return GroupSymbols(classes.reshape(-1, N_BLOCKS), symbols.reshape(-1, N_BLOCKS * N_CHANNELS))
 
@@ -142,8 +143,7 @@ class ResidualCoder:
 
     def _whole(self, maps: Maps, groups: NDArray[np.integer], past: Past) -> Known:
         """Of all cells of a picture."""
-        rows, columns = maps.q.shape
-        beside = block_neighbours(np.arange(maps.q.size), (rows, columns), groups.reshape(-1))
+        beside = block_neighbours(np.arange(maps.q.size), maps.q.shape[1], groups.reshape(-1))
         return self.known(maps.q.reshape(-1), past, beside)
 
     def write(
@@ -151,13 +151,12 @@ class ResidualCoder:
         symbols: GroupSymbols,
         q: NDArray[np.integer],
         past: Past,
-        cells: NDArray[np.integer],
-        shape: tuple[int, ...],
+        grid: CellGrid,
     ) -> bytes:
-        """The string of the cells of one group; every argument but the shape has one row for each of them."""
+        """The string of the cells of one group; every argument has one row for each of them."""
         if not symbols.z.any():
             return b""
-        known = self.known(q, past, block_neighbours(cells, shape))
+        known = self.known(q, past, block_neighbours(grid.rows, grid.n_columns))
         busy = self.busy(symbols.z.reshape(-1).astype(np.int64), known)
         rows = np.flatnonzero(busy.classes)
         y = symbols.y.reshape(-1, N_CHANNELS)[rows]
@@ -185,7 +184,7 @@ class ResidualCoder:
 
     def _read(self, decoder: StringDecoder, substream: Substream) -> GroupSymbols:
         n = substream.q.size
-        known = self.known(substream.q, substream.past, block_neighbours(substream.cells, substream.shape))
+        known = self.known(substream.q, substream.past, block_neighbours(substream.grid.rows, substream.grid.n_columns))
         classes = np.zeros((n, N_BLOCKS), np.int64)
         for part in (EVEN, ODD):
             contexts = self.busy(classes.reshape(-1), known).contexts.reshape(-1, N_BLOCKS)[:, part]

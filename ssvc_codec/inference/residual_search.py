@@ -62,14 +62,14 @@ class ResidualSearch:
             row[:] = 24 - np.log2(float(table[-1])) + 16
             row[: known.size] = known
 
-    def rounded(self, steps: NDArray[np.float32], known: Known) -> NDArray[np.int32]:
+    @staticmethod
+    def rounded(steps: NDArray[np.float32]) -> NDArray[np.int32]:
         """Symbols without a search. steps: (16 n, 96) latents in quantiser steps."""
-        y = _signed(np.floor(np.abs(steps) + ROUGH_OFFSET), steps)
-        return self._codable(y, known)
+        return _signed(np.floor(np.abs(steps) + ROUGH_OFFSET), steps)
 
     def worthwhile(self, steps: NDArray[np.float32], worth: NDArray[np.float32], known: Known) -> NDArray[np.int32]:
         """Symbols that save more than they cost. worth: (16 n, 96) bits of one squared step of error."""
-        y = _signed(np.floor(np.abs(steps) + ROUGH_OFFSET), steps)
+        y = self.rounded(steps)
         rows = np.flatnonzero(y.any(axis=1))
         price = REFERENCE_WORTH * worth
         for _ in range(ROUNDS):
@@ -77,7 +77,7 @@ class ResidualSearch:
         none = self._class_bits[self._of.busy(np.zeros(y.shape[0], np.int64), known).contexts, 0]
         error = price[rows] * (steps[rows] ** 2 - (steps[rows] - y[rows]) ** 2)
         y[rows[(self.block_bits(y, known) - none)[rows] >= error.sum(axis=1)]] = 0
-        return self._codable(y, known)
+        return y
 
     def block_bits(self, y: NDArray[np.int32], known: Known) -> NDArray[np.float32]:
         """(16 n,) bits of every block: its class, and its symbols where it has any."""
@@ -90,15 +90,6 @@ class ResidualSearch:
 
     def _tables(self, y: NDArray[np.int32], known: Known, rows: NDArray[np.integer]) -> NDArray[np.uint8]:
         return self._of.symbol_tables(self._of.busy(_classes(y), known), known, y[rows], rows)
-
-    def _codable(self, y: NDArray[np.int32], known: Known) -> NDArray[np.int32]:
-        """Without symbols whose table is 0, until there is none: without them others may get it."""
-        while True:
-            rows = np.flatnonzero(y.any(axis=1))
-            lost = (self._tables(y, known, rows) == 0) & (y[rows] != 0)
-            if not lost.any():
-                return y
-            y[rows] = np.where(lost, 0, y[rows])
 
     def _nearest_or_less(
         self, steps: NDArray[np.float32], index: NDArray[np.uint8], price: NDArray[np.float32]

@@ -100,7 +100,6 @@ class MotionCodec(nn.Module):
             n_condition=FLOW_CHANNELS,
             anchor_run=8,
             steps=(0.15, 1.5),
-            linear_context=True,
         )
         self.persistence = nn.Parameter(torch.full((c.n_motion,), 0.9))  # how much of the flow before is expected again
         self.linear_back = Pointwise(c.n_motion, FLOW_CHANNELS)
@@ -223,7 +222,7 @@ class InterNet(nn.Module):
         before = torch.where(followed > 0, state.flow_hat, start).detach()
         y = self.motion.analysis(flow, luma, masks)
         motion = self.motion.latents(
-            y, self.motion.condition(before), q, state.motion, masks.at16, base=self.motion.base(before)
+            y, self.motion.condition(before), q, state.motion, masks.at16, self.motion.base(before)
         )
         flow_hat = self.motion.synthesis(motion.y_hat, before, q, masks)
         merge, fine, half = self._merged(x, state.planes, flow_hat, q)

@@ -1,7 +1,6 @@
-"""Latents of P frames: gains, hyperprior, scales from integers, and two-pass mean context.
+"""Latents of motion: gains, hyperprior, scales from integers, and two-pass mean context.
 
-Motion and residual each have one LatentModel. What it takes from the frame before are
-integers of the same kind (for scales and hyper-latents), so floats never reach the parser.
+What scales and hyper-latents take from the frame before are integers, so floats never reach the parser.
 """
 
 from __future__ import annotations
@@ -64,9 +63,9 @@ class _HyperAnalysis(nn.Module):
 class _Means(nn.Module):
     """h_s, the condition, and the context; nothing here reaches the parser."""
 
-    def __init__(self, n_y: int, n_z: int, width: int, n_condition: int, *, linear_context: bool) -> None:
+    def __init__(self, n_y: int, n_z: int, width: int, n_condition: int) -> None:
         super().__init__()
-        self.context_linear = MaskedConv(n_y, n_y, scale=0.0) if linear_context else None
+        self.context_linear = MaskedConv(n_y, n_y, scale=0.0)
         self.embed = Pointwise(n_z, width, scale=1.4)
         self.up = Pointwise(width, 4 * width, scale=1.4)
         self.q_scale = GainTable(width)
@@ -94,8 +93,7 @@ class _Means(nn.Module):
         """Means given the first half; used for the second. anchors: y_hat less its base there, 0 elsewhere."""
         h = self.second(features + self.context(anchors), mask)
         with torch.autocast(features.device.type, enabled=False):
-            mean = self.second_head(h.float())
-            return mean if self.context_linear is None else mean + self.context_linear(anchors.float(), mask)
+            return self.second_head(h.float()) + self.context_linear(anchors.float(), mask)
 
 
 class LatentModel(nn.Module):
@@ -110,14 +108,10 @@ class LatentModel(nn.Module):
         n_condition: int,
         anchor_run: int,
         steps: tuple[float, float],
-        n_other: int = 0,
-        linear_context: bool = False,
     ) -> None:
         """n_condition: channels known at 1/16 without these latents. anchor_run: channels of one checkerboard phase.
 
-        steps: gains of orthonormal components at q 0 and 63 to start from. n_other: latents of another kind in
-        the same frame whose symbols the scale head sees too. linear_context: means of the second half also
-        get a linear function of the first.
+        steps: gains of orthonormal components at q 0 and 63 to start from.
         """
         super().__init__()
         self.n_y, self.n_z, self.anchor_run = n_y, n_z, anchor_run
@@ -126,11 +120,8 @@ class LatentModel(nn.Module):
         self.z_scale = GainTable(N_Z_STATES * n_z)  # row (state, channel)
         self.hyper_analysis = _HyperAnalysis(n_y, n_z, width)
         self.edges = band_edges(n_y)
-        n_extra = 4 * (len(self.edges) - 1) + 1
-        if n_other:
-            n_extra += 4 * (len(band_edges(n_other)) - 1)
-        self.scale_head = ScaleHead(n_z, n_y, n_extra=n_extra)
-        self.means = _Means(n_y, n_z, width, n_condition, linear_context=linear_context)
+        self.scale_head = ScaleHead(n_z, n_y, n_extra=4 * (len(self.edges) - 1) + 1)
+        self.means = _Means(n_y, n_z, width, n_condition)
         self.register_buffer("_activity", torch.from_numpy(activity_table()).float(), persistent=False)
 
     def anchor_mask(self, rows: int, columns: int, device: torch.device) -> Tensor:
@@ -150,15 +141,14 @@ class LatentModel(nn.Module):
         return nn.functional.pixel_unshuffle(levels, 2)
 
     @torch.no_grad()
-    def activity(self, previous: Symbols, other: Symbols | None = None) -> Tensor:
-        """Integers that tell the scale head how busy the cell is: (N, 4 bands + 1 + 4 bands of other, H/32, W/32).
+    def activity(self, previous: Symbols) -> Tensor:
+        """Integers that tell the scale head how busy the cell was: (N, 4 bands + 1, H/32, W/32).
 
-        Docs/bitstream.md, section 5.4. Those of the frame before are 0 where it does not count.
+        Docs/bitstream.md, section 5.4. 0 where the frame before does not count.
         """
         cells = self._levels(previous.y)
         flag = torch.full_like(cells[:, :1], 64.0)
-        inputs = torch.cat([cells, flag], dim=1) * previous.known
-        return inputs if other is None else torch.cat([inputs, self._levels(other.y) * other.known], dim=1)
+        return torch.cat([cells, flag], dim=1) * previous.known
 
     def z_states(self, previous: Symbols) -> Tensor:
         """(N, C_z, H/32, W/32) int64: 0 where nothing is known, else 1 + min(|z|, N_Z_STATES - 2)."""
@@ -185,20 +175,18 @@ class LatentModel(nn.Module):
         q: Tensor,
         previous: Symbols,
         mask: GroupMask | None,
-        other: Symbols | None = None,
-        base: Tensor | None = None,
+        base: Tensor,
     ) -> LatentOutput:
         """Quantises and dequantises. y: (N, C_y, H/16, W/16); q: (N,), may be fractional.
 
-        previous: of this kind in the frame before; other: of the other kind in this frame. base: what
-        the latents are expected to be, as y; networks and context add to it.
+        previous: of the frame before; base: what the latents are expected to be, as y; networks and context add to it.
         """
         gain = self.y_gain(q)
-        steps = (y if base is None else y - base) * gain
+        steps = (y - base) * gain
         z_gain = self.z_gain(q)
         z = self.hyper_analysis(steps, mask) * z_gain
         z_symbols = round_ste(z)
-        index = self.scale_head(z_symbols, 1 / z_gain, q, self.activity(previous, other))
+        index = self.scale_head(z_symbols, 1 / z_gain, q, self.activity(previous))
         y_scale = SCALE_MIN * torch.exp(index * SCALE_STEP)
         features = self.means.features(z_symbols / z_gain, condition, q, mask)
         anchors = self.anchor_mask(y.shape[2], y.shape[3], y.device)
@@ -210,10 +198,8 @@ class LatentModel(nn.Module):
         known = torch.ones_like(previous.known)
         # What is no number makes the loss no number, and the batch is skipped: it must not fail here before.
         kept = Symbols(z_symbols.detach().nan_to_num(), symbols.detach().nan_to_num(), known)
-        y_hat = (symbols + mean) / gain
-        return LatentOutput(
-            y_hat if base is None else y_hat + base, steps - mean, y_scale, z, self._z_scales(previous, q), kept
-        )
+        y_hat = (symbols + mean) / gain + base
+        return LatentOutput(y_hat, steps - mean, y_scale, z, self._z_scales(previous, q), kept)
 
     @torch.no_grad()
     def start_gains(self, deviation: Tensor) -> None:

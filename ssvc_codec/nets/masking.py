@@ -53,7 +53,7 @@ class BorderMask:
         channels = x.shape[1]
         rows = x.permute(0, 2, 3, 1).reshape(-1, channels)  # a view when channels_last
         taps = rows[self.neighbours] * self.same_group[:, :, None].to(x.dtype)
-        if weight.shape[1] == 1:
+        if weight.shape[:2] == (channels, 1):
             kernel = weight.reshape(channels, 9).t().to(x.dtype)
             corrected = (taps * kernel).sum(1, dtype=torch.float32)
         else:

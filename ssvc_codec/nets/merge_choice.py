@@ -107,6 +107,8 @@ def merge_gains(
         wanted = wanted & allowed
     places = wanted.nonzero(as_tuple=True)
     gain, index = torch.zeros_like(own), torch.zeros(own.shape, dtype=torch.int64, device=own.device)
+    if not places[0].numel():
+        return MergeGain(gain, index)
     tried = _tried(field, places, first)
     if not tried.item.numel():
         return MergeGain(gain, index)

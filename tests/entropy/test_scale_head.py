@@ -129,7 +129,8 @@ def test_float64_products_give_the_same_indexes() -> None:
     tensors = integers(*trained_like(6))
     head = IntegerScaleHead(tensors)
     exact = IntegerScaleHead(tensors)
-    exact._weights = [weight.astype(np.float64) for weight in exact._weights]
+    layers = exact._layers
+    layers._weights = [weight.astype(np.float64) for weight in layers._weights]
     z = np.random.default_rng(6).integers(-500, 500, (3000, 8)).astype(np.int32)
     q = np.arange(3000) % 64
     np.testing.assert_array_equal(head.y_indexes(z, q), exact.y_indexes(z, q))

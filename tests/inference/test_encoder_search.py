@@ -13,12 +13,10 @@ import torch.nn.functional as F
 from ssvc_codec.bitstream import SceneObject, SubstreamKind, parse_packet
 from ssvc_codec.decoder import Decoder
 from ssvc_codec.encoder import Encoder
-from ssvc_codec.entropy import SymbolCoder, gaussian_tables
 from ssvc_codec.frame import Frame, VideoFormat
 from ssvc_codec.inference.inter import SEARCHES
-from ssvc_codec.inference.latents import GroupSymbols
 from ssvc_codec.inference.motion_search import finer_flow, symbol_bits
-from ssvc_codec.inference.skip_search import SymbolPrices, skipped_cells
+from ssvc_codec.inference.skip_search import skipped_cells
 from ssvc_codec.nets.lagrangian import PLANE_WEIGHTS
 from ssvc_codec.nets.motion import upsample_flow
 from ssvc_codec.packet import Packet
@@ -131,31 +129,6 @@ def test_a_picture_that_stands_still_costs_no_residual() -> None:
     for packet in packets[1:]:
         lengths = {entry.kind: entry.length for entry in parse_packet(packet.data).entries}
         assert lengths[SubstreamKind.RESIDUAL] == 0
-
-
-def test_prices_are_the_lengths_of_strings() -> None:
-    tables = gaussian_tables()
-    random = np.random.default_rng(0)
-    index = random.integers(1, 64, (50, 400)).astype(np.uint8)
-    symbols = np.round(random.normal(size=index.shape) * 0.11 * (64 / 0.11) ** (index / 63)).astype(np.int32)
-
-    class Coder:
-        def z_indexes(self, q: object, past: object) -> np.ndarray:
-            return index[:, :8]
-
-        def y_indexes(self, z: object, q: object, past: object) -> np.ndarray:
-            return index[:, 8:]
-
-    priced = SymbolPrices(
-        tables
-    ).of_cells(
-        Coder(),  # type: ignore[arg-type]
-        GroupSymbols(symbols[:, :8], symbols[:, 8:]),
-        np.zeros(50, np.int64),
-        None,  # type: ignore[arg-type]
-    )
-    n_bits = 8 * len(SymbolCoder(tables).encode([(symbols, index)]))
-    assert float(priced.sum()) == pytest.approx(n_bits, abs=40)  # whole words of 32 bits, and a rest of state
 
 
 def numbers(*values: float) -> np.ndarray:

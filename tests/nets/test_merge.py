@@ -135,9 +135,7 @@ def test_pictures_choose_together_what_they_choose_alone() -> None:
     lmbda = torch.tensor([0.02, 0.1])
     together = choose_merges(now, before, shown, torch.cat([case[2] for case in cases]), lmbda)
     for k, case in enumerate(cases):
-        alone = choose_merges(
-            case[1], case[0], (shown.y[k : k + 1], shown.uv[k : k + 1]), case[2], lmbda[k : k + 1]
-        )
+        alone = choose_merges(case[1], case[0], (shown.y[k : k + 1], shown.uv[k : k + 1]), case[2], lmbda[k : k + 1])
         assert torch.equal(alone[0], together[k])
 
 
@@ -157,7 +155,7 @@ def test_flow_that_is_no_number_does_no_harm() -> None:
 
 def test_a_network_trains_through_merged_blocks() -> None:
     torch.manual_seed(0)
-    net = InterNet(InterConfig(n_residual=24, residual_width=16, analysis_width=16))
+    net = InterNet(InterConfig(analysis_width=16))
     before, now, _ = moving_square()
     x = half_to_merged(torch.cat([F.pixel_unshuffle(now.y, 2), now.uv], 1))
     out, state = net(x, torch.tensor([40.0]), net.first_state(before))

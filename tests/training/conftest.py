@@ -26,9 +26,6 @@ _INTRA = IntraConfig(width8=16, width16=24, n_y=24, n_z=4, analysis8=1, analysis
 _INTER = InterConfig(
     n_motion_z=4,
     motion_width=16,
-    n_residual=24,
-    n_residual_z=4,
-    residual_width=16,
     analysis_width=16,
     refine_width=8,
     refine_width8=16,

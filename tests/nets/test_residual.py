@@ -1,0 +1,135 @@
+"""The transform of 8x8 blocks, and what training takes its symbols to cost."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from ssvc_codec.entropy.tables import N_TABLES, laplace_scale_of_index, laplace_tables
+from ssvc_codec.nets.block_entropy import BlockSymbols, laplace_bits
+from ssvc_codec.nets.half import InterConfig, InterMasks
+from ssvc_codec.nets.intra import merge_planes, to_half
+from ssvc_codec.nets.latents import Symbols
+from ssvc_codec.nets.masking import BorderMask, TwoGroupMask
+from ssvc_codec.nets.residual import ResidualCodec, ResidualOutput, block_transform
+
+GRID = torch.tensor([[0, 0, 1, 1], [0, 1, 1, 1], [0, 0, 0, 0]])
+Q = torch.tensor([40.0])
+
+
+def trained_like(seed: int = 0) -> ResidualCodec:
+    torch.manual_seed(seed)
+    codec = ResidualCodec(InterConfig(analysis_width=16, mend_width=8))
+    with torch.no_grad():
+        for name, parameter in codec.named_parameters():
+            if "entropy" in name or "linear" not in name:
+                parameter.add_(torch.randn_like(parameter) * 0.1)
+    return codec.eval()
+
+
+def picture(seed: int) -> torch.Tensor:
+    """(1, 96, 12, 16) in -0.5..0.5."""
+    generator = torch.Generator().manual_seed(seed)
+    coarse = torch.rand(1, 3, 12, 16, generator=generator) - 0.5
+    fine = torch.nn.functional.interpolate(coarse, scale_factor=8, mode="bicubic").clamp(-0.5, 0.5)
+    return merge_planes(fine[:, :1], fine[:, 1:2, ::2, ::2], fine[:, 2:, ::2, ::2])
+
+
+def inside(scale: int) -> torch.Tensor:
+    return GRID.repeat_interleave(scale, 0).repeat_interleave(scale, 1) == 1
+
+
+def masks_of(kind: str) -> InterMasks:
+    def at(scale: int) -> TwoGroupMask | BorderMask:
+        groups = GRID.repeat_interleave(scale, 0).repeat_interleave(scale, 1)
+        return TwoGroupMask(groups.float()[None, None]) if kind == "two groups" else BorderMask(groups)
+
+    return InterMasks(at(16), at(8), at(4), at(2))
+
+
+def random_motion(seed: int) -> Symbols:
+    generator = torch.Generator().manual_seed(seed)
+    y = torch.randint(-3, 4, (1, 32, 6, 8), generator=generator).float()
+    return Symbols(torch.zeros(1, 8, 3, 4), y, torch.ones(1, 1, 3, 4))
+
+
+def test_the_transform_is_orthonormal_and_begins_with_means() -> None:
+    rows = block_transform()
+    torch.testing.assert_close(rows @ rows.t(), torch.eye(96), atol=1e-6, rtol=0)
+    torch.testing.assert_close(rows[0], torch.cat([torch.full((64,), 1 / 8), torch.zeros(32)]))  # mean of luma
+    torch.testing.assert_close(
+        rows[10], torch.cat([torch.zeros(64), torch.full((16,), 1 / 4), torch.zeros(16)])
+    )  # of U
+    torch.testing.assert_close(rows[13], torch.cat([torch.zeros(80), torch.full((16,), 1 / 4)]))  # of V
+
+
+def test_steps_begin_where_a_squared_one_is_worth_nine_bits() -> None:
+    for q in (0.0, 20.0, 63.0):
+        torch.testing.assert_close(
+            ResidualCodec(InterConfig()).worth(torch.tensor([q])), torch.full((1, 96, 1, 1), 9.0)
+        )
+
+
+def test_bits_are_those_of_the_tables() -> None:
+    tables = laplace_tables()
+    assert len(tables) == N_TABLES
+    for index in (1, 17, 40, 63):
+        scale = torch.tensor(laplace_scale_of_index(index), dtype=torch.float64)
+        likely = [k for k in range(6) if tables[index][2 * k] > 2000]  # others are too rare to be counted exactly
+        known = 24 - np.log2(tables[index][[2 * k for k in likely]].astype(np.float64))
+        np.testing.assert_allclose(laplace_bits(torch.tensor(likely, dtype=torch.float64), scale), known, atol=2e-3)
+
+
+def test_bits_rise_without_a_step_at_halves() -> None:
+    scale = torch.tensor(0.6)
+    below, above = laplace_bits(torch.tensor(0.49999), scale), laplace_bits(torch.tensor(0.50001), scale)
+    assert float(above - below) == pytest.approx(0, abs=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["two groups", "any groups"])
+def test_the_residual_of_a_group_does_not_change_with_another_group(kind: str) -> None:
+    codec, masks = trained_like(2), masks_of(kind)
+    predicted, x = to_half(picture(0)), picture(1)
+    past = codec.entropy.nothing(1, 3, 4, torch.device("cpu"))
+    generator = torch.Generator().manual_seed(3)
+    past = BlockSymbols(torch.randint(-2, 3, past.y.shape, generator=generator).float(), torch.ones_like(past.known))
+
+    def decode(x: torch.Tensor, past: BlockSymbols, motion: Symbols) -> tuple[torch.Tensor, ResidualOutput]:
+        with torch.no_grad():
+            out = codec.code(codec.analysis(x, predicted, Q, masks), Q, past, motion, masks)
+            return codec.synthesis(out.y_hat, predicted, Q, masks), out
+
+    motion = random_motion(0)
+    decoded, out = decode(x, past, motion)
+    other = motion._replace(y=torch.where(inside(2), motion.y * 5 + 9, motion.y))
+    changed_past = past._replace(y=torch.where(inside(4), past.y + 1, past.y))
+    changed, changed_out = decode(torch.where(inside(4), x.flip(1), x), changed_past, other)
+    assert torch.equal(decoded[..., ~inside(16)], changed[..., ~inside(16)])
+    assert (decoded[..., inside(16)] != changed[..., inside(16)]).float().mean() > 0.9
+    assert torch.equal(out.symbols.y[..., ~inside(4)], changed_out.symbols.y[..., ~inside(4)])
+
+
+def test_gradients_reach_everything_but_what_is_counted() -> None:
+    codec, motion = trained_like(4).train(), random_motion(1)
+    x, predicted = picture(1), to_half(picture(0)).requires_grad_(True)
+    past = codec.entropy.nothing(1, 3, 4, torch.device("cpu"))
+    out = codec.code(codec.analysis(x, predicted, Q, InterMasks()), Q, past, motion, InterMasks())
+    shown = codec.synthesis(out.y_hat, predicted, Q, InterMasks())
+    (out.bits.sum() + out.busy_bits.sum() + shown.square().sum()).backward()
+    without = [name for name, p in codec.named_parameters() if p.grad is None or not torch.isfinite(p.grad).all()]
+    assert without == []
+    assert predicted.grad is not None
+    assert float(codec.entropy.counts.sum()) > 12 * 16  # what was there, and the 192 blocks of this picture
+
+
+def test_symbols_are_dropped_where_they_cost_more_than_they_give() -> None:
+    codec = trained_like(5)
+    steps = torch.zeros(1, 96, 12, 16)
+    steps[0, 60, 5, 5] = 0.55
+    past = codec.entropy.nothing(1, 3, 4, torch.device("cpu"))
+    for worth, kept in ((1.0, False), (1e6, True)):
+        symbols, _, _ = codec.entropy(
+            steps, torch.full((1, 96, 1, 1), worth), Q, past, torch.zeros(1, 32, 6, 8), None, None
+        )
+        assert bool(symbols.any()) == kept
