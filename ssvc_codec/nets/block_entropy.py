@@ -101,8 +101,8 @@ class BlockEntropy(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Symbols (N, 96, H/8, W/8) without gradient, bits of them and of the classes, (N,) each.
 
-        steps: (N, 96, H/8, W/8) in quantiser steps; worth: (N, 96, 1, 1) bits that one squared step of error is worth; q:
-        (N,); motion: (N, C, H/16, W/16) symbols; merged: (N, 1, H/8, W/8) 1 where a block is merged; mask: at 1/8.
+        steps: (N, 96, H/8, W/8) in quantiser steps; worth: (N, 96, 1, 1) bits that one squared step of error is worth;
+        q: (N,); motion: (N, C, H/16, W/16) symbols; merged: (N, 1, H/8, W/8) 1 where a block is merged; mask: at 1/8.
         """
         with torch.no_grad():
             known = F.interpolate(previous.known, scale_factor=4.0, mode="nearest")
