@@ -85,9 +85,7 @@ def _warp(planes: Planes, source: NDArray[np.bool_], luma_flow: Tensor, chroma_f
     return planes_to_half(Planes(luma, chroma))
 
 
-def reached_planes(
-    planes: Planes, source: NDArray[np.bool_], flow: Tensor, window: Window
-) -> tuple[Planes, Area]:
+def reached_planes(planes: Planes, source: NDArray[np.bool_], flow: Tensor, window: Window) -> tuple[Planes, Area]:
     """What a window is read from where no vector leads farther than those of a flow, and where that is."""
     area = _reached(flow, window, source.shape)
     y = extend(planes.y, source, per_cell=32, area=area)

@@ -102,7 +102,11 @@ class MergeCoder:
             ("cell", cells.astype(np.int64), context.cell_rows()),
             ("first", flags[even], context.first_rows()[even]),
             ("second", flags[odd], second[odd]),
-            ("index", merge[chosen].astype(np.int64) - 1, np.broadcast_to(context.index_rows()[:, None], merge.shape)[chosen]),
+            (
+                "index",
+                merge[chosen].astype(np.int64) - 1,
+                np.broadcast_to(context.index_rows()[:, None], merge.shape)[chosen],
+            ),
         ]
 
     def push(self, ans: Any, merge: NDArray[np.int32], context: MergeContext) -> None:
@@ -131,7 +135,9 @@ class MergeCoder:
 
     def bits(self, merge: NDArray[np.int32], context: MergeContext) -> float:
         """What push adds, about."""
-        return sum(float(self.tables[name].bits[rows, symbols].sum()) for name, symbols, rows in self.parts(merge, context))
+        return sum(
+            float(self.tables[name].bits[rows, symbols].sum()) for name, symbols, rows in self.parts(merge, context)
+        )
 
 
 class MergeTail(NamedTuple):

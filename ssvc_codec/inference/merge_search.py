@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..nets.inter import Planes, half_to_planes
+from ..nets.inter import half_to_planes
 from ..nets.lagrangian import lambda_of
 from ..nets.merge_choice import MergeGain, Pictures, block_errors, merge_gains, pick_merges
 from .compensation import Compensated, reached_planes

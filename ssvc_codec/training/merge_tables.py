@@ -1,6 +1,6 @@
 """Tables of merge indexes, counted over real encodes of clips (docs/bitstream.md, section 5.7).
 
-    python -m ssvc_codec.training.merge_tables MODEL CLIPS OUT
+python -m ssvc_codec.training.merge_tables MODEL CLIPS OUT
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def start_merge_tables(model: Path, out: Path) -> None:
 
 
 def fit_merge_tables(model: Path, clips: Sequence[Clip], out: Path, *, rounds: int = 2, device: str = "auto") -> Counts:
-    """A copy of a model folder, with merge tables counted over clips; each round chooses by the tables of the one before.
+    """A copy of a model folder, with merge tables counted over clips; a round chooses by the tables of the one before.
 
     Returns the counts of the last round.
     """
@@ -123,7 +123,9 @@ def main() -> None:
     arguments = parser.parse_args()
     clips = [clip for clip in read_shards(arguments.clips) if clip.y.shape[0] > 1]
     training = [clip for number, clip in enumerate(clips) if number % HELD_OUT][:: arguments.every]
-    counts = fit_merge_tables(arguments.model, training, arguments.out, rounds=arguments.rounds, device=arguments.device)
+    counts = fit_merge_tables(
+        arguments.model, training, arguments.out, rounds=arguments.rounds, device=arguments.device
+    )
     for name, values in counts.items():
         print(f"{name}: {int(values.sum())} symbols, {values[:, 1:].sum() / max(values.sum(), 1):.4f} of them not 0")
 

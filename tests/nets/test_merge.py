@@ -135,9 +135,7 @@ def test_pictures_choose_together_what_they_choose_alone() -> None:
     lmbda = torch.tensor([0.02, 0.1])
     together = choose_merges(now, before, shown, torch.cat([case[2] for case in cases]), lmbda)
     for k, case in enumerate(cases):
-        alone = choose_merges(
-            case[1], case[0], (shown.y[k : k + 1], shown.uv[k : k + 1]), case[2], lmbda[k : k + 1]
-        )
+        alone = choose_merges(case[1], case[0], (shown.y[k : k + 1], shown.uv[k : k + 1]), case[2], lmbda[k : k + 1])
         assert torch.equal(alone[0], together[k])
 
 
@@ -166,3 +164,8 @@ def test_a_network_trains_through_merged_blocks() -> None:
     out.predicted.square().mean().backward()
     assert all(torch.isfinite(p.grad).all() for p in net.motion.parameters() if p.grad is not None)
     assert half_to_planes(out.x_hat).y.shape == now.y.shape
+
+
+def test_nothing_merges_where_the_warp_is_right() -> None:
+    before, now, flow = moving_square()
+    assert not choose_merges(now, before, now, flow, torch.tensor([0.02])).any()
