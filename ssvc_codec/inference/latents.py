@@ -44,7 +44,7 @@ class GroupSymbols(NamedTuple):
     @classmethod
     def joined(cls, parts: Sequence[GroupSymbols]) -> GroupSymbols:
         """Of the cells of all parts."""
-        z, y = (np.concatenate([part[k] for part in parts]) for k in (0, 1))
+        z, y = np.concatenate([part.z for part in parts]), np.concatenate([part.y for part in parts])
         merged = any(part.merge is not None for part in parts)
         return cls(z, y, np.concatenate([part.merges() for part in parts]) if merged else None)
 

@@ -1,4 +1,4 @@
-"""Blocks of 8x8 luma samples that look their vectors up elsewhere in the flow (docs/bitstream.md, sections 5.7 and 6.3)."""
+"""Blocks of 8x8 luma samples that look their vectors up elsewhere in the flow (docs/bitstream.md, section 6.3)."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Blocks(NamedTuple):
     item: Tensor
     row: Tensor  # in blocks of the picture
     column: Tensor
-    index: Tensor  # merge index
+    merge: Tensor  # index
 
     @classmethod
     def of(cls, indexes: Tensor) -> Blocks:
@@ -83,7 +83,7 @@ def displacements(device: torch.device) -> Tensor:
 def looked_up(field: Field, blocks: Blocks, around: int = 1) -> Tensor:
     """The vectors of each block and `around` more on each side: (n, 2, 2 + 2 around, 2 + 2 around)."""
     reach = torch.arange(-around, PER_BLOCK + around, device=field.vectors.device)
-    moved = displacements(field.vectors.device)[blocks.index]
+    moved = displacements(field.vectors.device)[blocks.merge]
     y = (PER_BLOCK * blocks.row[:, None] + reach).clamp(0, field.height - 1) + moved[:, 1:]
     x = (PER_BLOCK * blocks.column[:, None] + reach).clamp(0, field.width - 1) + moved[:, :1]
     y, x = y.clamp(0, field.height - 1) - field.top, x.clamp(0, field.width - 1) - field.left

@@ -23,6 +23,8 @@ LEAST_DIFFERENCE = 0.25  # samples: candidates that are nearer to the block's ow
 # block's own vectors by so many bits.
 N_TRIED = 4
 SLACK = 12.0
+# Of what an error of the warp is worth: networks mend a part of it, and jumps at borders of blocks are not free.
+WORTH = 0.7
 # Bits of the tables, about, for training: of an index, of a block that merges, of a cell in which one does.
 USUAL_INDEX, USUAL_BLOCK, USUAL_CELL = 4.0, 2.0, 6.0
 
@@ -31,7 +33,7 @@ class MergeGain(NamedTuple):
     """What the best candidate of every block would save."""
 
     bits: Tensor  # (N, h, w) saved, those of the index already paid; 0 where no candidate was tried
-    index: Tensor  # (N, h, w) int64, 1..24; 0 where no candidate was tried
+    merge: Tensor  # (N, h, w) int64 index, 1..24; 0 where no candidate was tried
 
 
 class Pictures(NamedTuple):
@@ -52,7 +54,7 @@ class _Tried(NamedTuple):
     row: Tensor  # of the block in the current pictures
     column: Tensor
     number: Tensor  # of the block, among those that are tried
-    index: Tensor  # of the candidate
+    merge: Tensor  # index of the candidate
 
 
 class _Plane(NamedTuple):
@@ -80,7 +82,7 @@ def block_errors(luma: Tensor, chroma: Tensor) -> Tensor:
 
 def worth(error: Tensor, lmbda: Tensor) -> Tensor:
     """Bits that an error of a block is worth."""
-    return KNEE * SIDE**2 * torch.log1p(error * lmbda / KNEE)
+    return WORTH * KNEE * SIDE**2 * torch.log1p(error * lmbda / KNEE)
 
 
 @torch.no_grad()
@@ -105,7 +107,7 @@ def merge_gains(
     wanted = own > least + index_bits.amin(-1)
     if allowed is not None:
         wanted = wanted & allowed
-    places = wanted.nonzero(as_tuple=True)
+    item, row, column = places = wanted.nonzero(as_tuple=True)
     gain, index = torch.zeros_like(own), torch.zeros(own.shape, dtype=torch.int64, device=own.device)
     if not places[0].numel():
         return MergeGain(gain, index)
@@ -119,13 +121,13 @@ def merge_gains(
         """(blocks, 25), infinite where not tried."""
         at = (tried.item, tried.row, tried.column)
         result = own.new_full((places[0].numel(), N_MERGES), torch.inf)
-        result[tried.number, tried.index] = worth(error, lmbda[at]) + paid[(*at, tried.index)]
+        result[tried.number, tried.merge] = worth(error, lmbda[at]) + paid[(*at, tried.merge)]
         return result
 
     rough = costs(tried, _errors(halves, tried, PLANE_WEIGHTS))
     best, candidate = rough[:, 1:].topk(N_TRIED, dim=1, largest=False)
     number, slot = (best < rough[:, :1] + SLACK).nonzero(as_tuple=True)
-    tried = _Tried(*(part[number] for part in places), number, 1 + candidate[number, slot])
+    tried = _Tried(item[number], row[number], column[number], number, 1 + candidate[number, slot])
     error = _errors(luma, tried, PLANE_WEIGHTS[:1]) + _errors(chroma, tried, PLANE_WEIGHTS[1:])
     least_cost, chosen = costs(tried, error).min(dim=1)
     gain[places] = (own[places] - least_cost).clamp_min(0)
@@ -165,7 +167,7 @@ def pick_merges(gain: MergeGain, block: Tensor, cell: Tensor) -> Tensor:
     saved = (gain.bits - block).clamp_min(0)
     cells = saved.unflatten(1, (-1, 4)).unflatten(3, (-1, 4)).sum((2, 4))
     kept = (cells > cell).repeat_interleave(4, 1).repeat_interleave(4, 2)
-    return torch.where(kept & (saved > 0), gain.index, 0)
+    return torch.where(kept & (saved > 0), gain.merge, 0)
 
 
 def _tried(field: Field, places: tuple[Tensor, ...], first: tuple[int, int]) -> _Tried:
@@ -175,7 +177,7 @@ def _tried(field: Field, places: tuple[Tensor, ...], first: tuple[int, int]) -> 
     number = torch.arange(n, device=device).repeat_interleave(N_MERGES)
     index = torch.arange(N_MERGES, device=device).repeat(n)
     every = Blocks(item[number], row[number] + first[0], column[number] + first[1], index)
-    vectors = looked_up(field, every, around=0).reshape(n, N_MERGES, -1)
+    vectors = looked_up(field, every, around=0).reshape(n, N_MERGES, 2 * PER_BLOCK**2)
     unlike = (vectors - vectors[:, :1]).abs().amax(2) > LEAST_DIFFERENCE
     unlike[:, 0] = unlike.any(1)
     number, index = unlike.nonzero(as_tuple=True)
@@ -212,7 +214,7 @@ def _errors(plane: _Plane, tried: _Tried, weights: tuple[float, ...]) -> Tensor:
     """(n,) errors of pairs, weighted by channel."""
     channels, size = plane.current.shape[3], plane.current.shape[4]
     height, width = plane.reference.shape[2:]
-    moved = displacements(plane.flow.device)[tried.index] * (size // PER_BLOCK)
+    moved = displacements(plane.flow.device)[tried.merge] * (size // PER_BLOCK)
     steps = torch.arange(size, device=moved.device)
     rows, columns = size * tried.row, size * tried.column
     y, x = rows + plane.flow_top + moved[:, 1], columns + plane.flow_left + moved[:, 0]

@@ -42,7 +42,7 @@ def start_merge_tables(model: Path, out: Path) -> None:
 
 
 def fit_merge_tables(model: Path, clips: Sequence[Clip], out: Path, *, rounds: int = 2, device: str = "auto") -> Counts:
-    """A copy of a model folder, with merge tables counted over clips; each round chooses by the tables of the one before.
+    """A copy of a model folder, with merge tables counted over clips; a round chooses by the tables of the one before.
 
     Returns the counts of the last round.
     """

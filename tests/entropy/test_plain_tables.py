@@ -1,15 +1,17 @@
 """Tables of few symbols without escapes."""
 
 import math
+from importlib import import_module
+from typing import Any
 
-import constriction
 import numpy as np
 import pytest
 
 from ssvc_codec.entropy.plain_tables import MERGE_SHAPES, PlainTables, plain_frequencies
 from ssvc_codec.errors import ModelError
 
-AnsCoder = constriction.stream.stack.AnsCoder
+stream: Any = import_module("constriction").stream  # an extension module without type stubs
+AnsCoder = stream.stack.AnsCoder
 
 
 def tables(seed: int, rows: int = 5, symbols: int = 4) -> PlainTables:

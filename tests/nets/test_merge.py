@@ -164,3 +164,8 @@ def test_a_network_trains_through_merged_blocks() -> None:
     out.predicted.square().mean().backward()
     assert all(torch.isfinite(p.grad).all() for p in net.motion.parameters() if p.grad is not None)
     assert half_to_planes(out.x_hat).y.shape == now.y.shape
+
+
+def test_nothing_merges_where_the_warp_is_right() -> None:
+    before, now, flow = moving_square()
+    assert not choose_merges(now, before, now, flow, torch.tensor([0.02])).any()
