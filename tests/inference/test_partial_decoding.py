@@ -17,6 +17,7 @@ from ssvc_codec.errors import ChecksumError
 from ssvc_codec.frame import Color, Frame, VideoFormat
 from ssvc_codec.gop.groups import group_map
 from ssvc_codec.inference.latents import GroupSymbols
+from ssvc_codec.inference.merging import shown_flow
 from ssvc_codec.inference.windows import Window, pick_windows
 from ssvc_codec.packet import Packet
 from ssvc_codec.selection import Selection
@@ -106,7 +107,7 @@ def flow_of(decoder: Decoder[Frame]) -> NDArray[np.float32]:
     state = decoder._state
     assert state is not None
     assert state.reference is not None
-    return state.reference.flow[0].numpy()
+    return shown_flow(state.reference)[0].numpy()
 
 
 @pytest.fixture(scope="module")
