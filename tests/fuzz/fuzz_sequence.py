@@ -41,6 +41,7 @@ from ssvc_codec.flow import FlowField
 from ssvc_codec.frame import Frame, VideoFormat
 from ssvc_codec.inference.inter import InterCoder
 from ssvc_codec.inference.latents import GroupSymbols, LatentCoder, Past, Start
+from ssvc_codec.inference.merge_coding import CellGrid
 from ssvc_codec.packet import Packet
 from ssvc_codec.weights import load_model
 
@@ -276,17 +277,18 @@ def hostile_symbols(rng: random.Random) -> Sequence:
     sequence = list(rng.choice([packets for packets in seeds() if not parse_packet(packets[0]).objects]))
     header = parse_packet(sequence[0]).sequence_header
     assert header is not None
-    cells = -(-header.format.width // 32) * -(-header.format.height // 32)
+    rows, columns = -(-header.format.height // 32), -(-header.format.width // 32)
+    cells, grid = rows * columns, CellGrid(np.arange(rows * columns), columns)
     coder, numbers = inter_coder(), np.random.default_rng(rng.randrange(1 << 30))
     pasts = [latents.nothing(cells) for latents in (coder.motion, coder.residual)]
     for place in range(1, N_FRAMES):
         q_index = rng.choice((0, 1, 31, 62, 63))
         q = np.full(cells, q_index, dtype=np.int64)
         start = numbers.choice(HOSTILE_SYMBOLS, 2).astype(np.int32) if place == 1 else None
-        motion, first = _hostile(coder.motion, numbers, q, pasts[0], rng.choice((0, 0.01, 1)), start)
+        motion, first = _hostile(coder.motion, numbers, q, pasts[0], rng.choice((0, 0.01, 1)), start, grid)
         known = np.ones(cells, np.bool_)
         both = Past(pasts[1].symbols, pasts[1].known, motion, known)
-        residual, second = _hostile(coder.residual, numbers, q, both, rng.choice((0, 0.01, 1)), None)
+        residual, second = _hostile(coder.residual, numbers, q, both, rng.choice((0, 0.01, 1)), None, grid)
         pasts = [Past(motion, known), Past(residual, known)]
         strings: Substreams = {(SubstreamKind.MOTION, 0): first, (SubstreamKind.RESIDUAL, 0): second}
         sequence[place] = build_packet(strings, q_index=q_index, frame_number=place)
@@ -294,7 +296,13 @@ def hostile_symbols(rng: random.Random) -> Sequence:
 
 
 def _hostile(
-    latents: LatentCoder, numbers: np.random.Generator, q: np.ndarray, past: Past, share: float, start: Start | None
+    latents: LatentCoder,
+    numbers: np.random.Generator,
+    q: np.ndarray,
+    past: Past,
+    share: float,
+    start: Start | None,
+    grid: CellGrid,
 ) -> tuple[GroupSymbols, bytes]:
     values = HOSTILE_SYMBOLS[1:] if numbers.random() < 0.5 else HOSTILE_SYMBOLS[1:2]
 
@@ -304,7 +312,10 @@ def _hostile(
 
     z = symbols(latents.z_indexes(q, past))
     chosen = GroupSymbols(z, symbols(latents.y_indexes(z, q, past)))
-    return chosen, latents.write(chosen, q, past, start)
+    if latents.merge is not None:
+        merge = np.where(numbers.random((q.size, 16)) < share, numbers.integers(0, 25, (q.size, 16)), 0)
+        chosen = chosen._replace(merge=merge.astype(np.int32))
+    return chosen, latents.write(chosen, q, past, start, grid)
 
 
 MUTATIONS: tuple[Callable[[random.Random], Sequence], ...] = (
