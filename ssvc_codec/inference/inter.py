@@ -21,7 +21,7 @@ from ..weights import Model
 from .compensation import Compensated, compensate
 from .device import fast_dtype, pick_device
 from .latents import GroupSymbols, LatentCoder, Past
-from .loading import load_block_heads, load_class_tables, load_head, load_tables, load_weights
+from .loading import load_block_heads, load_head, load_plain_tables, load_tables, load_weights
 from .maps import CellMaps, cell_mask
 from .merge_coding import CellGrid, load_merge_coder
 from .merge_search import search_merges
@@ -106,9 +106,9 @@ class InterCoder:
         merge = load_merge_coder(model)
         heads = load_head(model, "motion"), load_block_heads(model)
         self.motion = LatentCoder(self.net.motion.latents, heads[0], tables, device=self.device, merge=merge)
-        classes = load_class_tables(model)
+        plain = load_plain_tables(model, "classes"), load_plain_tables(model, "offsets")
         self.residual = ResidualCoder(
-            self.net.residual, heads[1], load_tables(model, "residual.tables"), classes, device=self.device
+            self.net.residual, heads[1], load_tables(model, "residual.tables"), *plain, device=self.device
         )
         self._motion_quantiser = Quantiser(tables, self.device, optimise=search.optimise)
         self._motion_search = MotionSearch(self.net, self.motion, self._motion_quantiser)
@@ -180,12 +180,16 @@ class InterCoder:
         residual_past = before.residual.past(same, Chain.complete(motion))
         predicted = self._refine(compensated, maps)
         with self._phase("residual analysis"):
-            y = net.residual.analysis(x, predicted, maps.maps.q_map, maps.masks)
+            offsets = self.residual.choose_offsets(original - predicted, maps.maps, residual_past)
+            known = predicted + self._added(offsets, maps)
+            y = net.residual.analysis(x, known, maps.maps.q_map, maps.masks)
         with self._phase("residual symbols"):
-            residual = self.residual.quantise(y, maps.maps, maps.groups, residual_past, optimise=self._search.optimise)
+            chosen = self.residual.quantise(y, maps.maps, maps.groups, residual_past, optimise=self._search.optimise)
+            residual = self.residual.with_offsets(chosen, offsets)
         picture = self._picture(residual, predicted, compensated.warped, maps)
         if self._search.skip:
-            fewer = self._skip(residual, original, picture, compensated.warped, residual_past, maps)
+            shown = compensated.warped + self._added(residual, maps)
+            fewer = self._skip(residual, original, picture, shown, residual_past, maps)
             if fewer is not residual:
                 residual, picture = fewer, self._picture(fewer, predicted, compensated.warped, maps)
         with self._phase("entropy"):
@@ -216,17 +220,18 @@ class InterCoder:
     def _skip(
         self, residual: GroupSymbols, original: Tensor, picture: Tensor, warped: Tensor, past: Past, maps: FrameMaps
     ) -> GroupSymbols:
-        """The residual without cells that the warp shows well enough for less. Pictures are (1, 6, H/2, W/2)."""
+        """The residual without blocks of cells that the warp and offsets show well enough for less.
+
+        Pictures are (1, 6, H/2, W/2).
+        """
         with self._phase("skip search"):
             lmbda = lambda_of(maps.maps.q_map)
             shown = [(_cell_error(original - p) * lmbda).reshape(-1).cpu().numpy() for p in (picture, warped)]
-            zeros = self.residual.nothing(maps.q.size).symbols
+            zeros = self.residual.without_blocks(residual, np.ones(maps.q.size, np.bool_))
             bits = [self.residual.cell_bits(s, maps.maps, maps.groups, past) for s in (residual, zeros)]
             skipped = skipped_cells(bits[0], shown[0], bits[1], shown[1], maps.groups)
-            skipped &= residual.z.any(axis=1)
-            if not skipped.any():
-                return residual
-            return GroupSymbols(*(np.where(skipped[:, None], 0, part) for part in (residual.z, residual.y)))
+            skipped &= residual.y.any(axis=1)
+            return self.residual.without_blocks(residual, skipped) if skipped.any() else residual
 
     def _smooth(self, flow: Tensor, luma: Tensor, maps: FrameMaps) -> Tensor:
         with self._phase("motion smoothing"):
@@ -383,7 +388,12 @@ class InterCoder:
             return self.net.compensation.mend(*compensated, maps.maps.q_map, maps.masks)
 
     def _picture(self, symbols: GroupSymbols, predicted: Tensor, warped: Tensor, maps: FrameMaps) -> Tensor:
-        """The picture: cells of which every latent is 0 show the warp, so that what stands still stays as it is."""
+        """The picture: cells of which every latent is 0 show the warp, so that what stands still stays as it is.
+
+        Offsets are added to both.
+        """
+        added = self._added(symbols, maps)
+        predicted, warped = predicted + added, warped + added
         coded = symbols.y.any(axis=1).reshape(maps.groups.shape)
         if not coded.any():
             return warped
@@ -392,6 +402,10 @@ class InterCoder:
         with self._phase("synthesis"):
             picture = self.net.residual.synthesis(y_hat, predicted, maps.maps.q_map, maps.masks)
             return torch.where(cell_mask(coded, 16, self.device) > 0, picture, warped)
+
+    def _added(self, symbols: GroupSymbols, maps: FrameMaps) -> Tensor:
+        """What offsets add, (1, 6, H/2, W/2); where there are none, 0."""
+        return self.residual.offset_picture(symbols, maps.maps)
 
 
 def _cell_error(difference: Tensor) -> Tensor:

@@ -11,14 +11,16 @@ from torch import nn
 
 from ..entropy import IntegerBlockHeads, IntegerScaleHead
 from ..entropy.blocks import N_CLASSES, N_CONTEXTS
+from ..entropy.offsets import N_OFFSET_CONTEXTS, N_OFFSET_SYMBOLS
 from ..entropy.plain_tables import PlainTables
 from ..errors import ModelError
 from ..weights import Model
 
-__all__ = ["load_block_heads", "load_class_tables", "load_head", "load_tables", "load_weights"]
+__all__ = ["load_block_heads", "load_head", "load_plain_tables", "load_tables", "load_weights"]
 
+PLAIN_SHAPES = {"classes": (N_CONTEXTS, N_CLASSES), "offsets": (N_OFFSET_CONTEXTS, N_OFFSET_SYMBOLS)}
 # Parts of networks whose integers lie elsewhere in a model.
-STORED_APART = ("scale_head.", "residual.entropy.", "merge_tables.")
+STORED_APART = ("scale_head.", "residual.entropy.", "_tables.")
 
 
 def load_head(model: Model, kind: str) -> IntegerScaleHead:
@@ -39,12 +41,12 @@ def load_block_heads(model: Model) -> IntegerBlockHeads:
     return heads
 
 
-def load_class_tables(model: Model) -> PlainTables:
-    """The tables of classes of blocks of RESIDUAL. Raises ModelError."""
-    frequencies = model.group("residual").get("classes")
-    if frequencies is None or frequencies.shape != (N_CONTEXTS, N_CLASSES):
-        raise ModelError(f"model {model.name}: no tables of classes of blocks (docs/bitstream.md, section 5.8)")
-    return PlainTables(frequencies, name=f"model {model.name}: residual.classes")
+def load_plain_tables(model: Model, name: str) -> PlainTables:
+    """The tables `residual.classes` or `residual.offsets`. Raises ModelError."""
+    frequencies = model.group("residual").get(name)
+    if frequencies is None or frequencies.shape != PLAIN_SHAPES[name]:
+        raise ModelError(f"model {model.name}: no tables residual.{name} (docs/bitstream.md, section 5.8)")
+    return PlainTables(frequencies, name=f"model {model.name}: residual.{name}")
 
 
 def load_tables(model: Model, prefix: str = "tables") -> list[NDArray[np.uint32]]:

@@ -27,36 +27,39 @@ from ..entropy.blocks import (
     odd_contexts,
     second_inputs,
 )
+from ..entropy.offsets import N_OFFSETS, offset_contexts, unzigzag, zigzag
 from ..entropy.plain_tables import PlainTables
 from ..errors import BitstreamError
+from ..nets.offsets import choose_offsets, offset_picture, offset_steps
 from ..nets.residual import ResidualCodec
 from .latents import GroupSymbols, Maps, Past, Start, Substream
 from .merge_coding import CellGrid
 from .residual_search import Busy, Known, ResidualSearch
+from .rows import z_rows
 
 __all__ = ["ResidualCoder"]
 
+OFFSET_WORTH = 13.0  # bits of one squared step, the worth that it keeps in the pictures after this one included
 NO_START = np.zeros(2, np.int32)
 POSITION = np.array([2 * (b // 8) + b % 4 // 2 for b in range(N_BLOCKS)])  # of the 16x16 that holds each block
 IS_ODD = np.isin(np.arange(N_BLOCKS), ODD)
 
 
-class _Classes(NamedTuple):
-    """Classes of blocks as the beginning of a string."""
+class _Beginning(NamedTuple):
+    """Offsets and classes, with which a string begins."""
 
-    tables: PlainTables
-    passes: Sequence[tuple[NDArray[np.integer], NDArray[np.integer]]]  # classes and rows
+    parts: Sequence[tuple[PlainTables, NDArray[np.integer], NDArray[np.integer]]]  # symbols and rows
 
     def push(self, ans: Any) -> None:
         """See entropy.coder.Other."""
-        for classes, rows in reversed(self.passes):
-            self.tables.push(ans, classes.reshape(-1), rows.reshape(-1))
+        for tables, symbols, rows in reversed(self.parts):
+            tables.push(ans, symbols.reshape(-1), rows.reshape(-1))
 
 
 class ResidualCoder:
     """One ResidualCodec with its integer heads and tables.
 
-    Symbols of cells are GroupSymbols: z (n, 16) classes of blocks, y (n, 16 x 96) symbols of blocks.
+    Symbols of cells are GroupSymbols: z (n, 25) classes of the 16 blocks, then 9 offsets; y (n, 16 x 96) of blocks.
     """
 
     def __init__(
@@ -65,17 +68,19 @@ class ResidualCoder:
         heads: IntegerBlockHeads,
         tables: Sequence[NDArray[np.uint32]],
         classes: PlainTables,
+        offsets: PlainTables,
         *,
         device: str,
     ) -> None:
-        """tables: of symbols; classes: of classes of blocks."""
-        self.net, self.heads, self.classes, self.device = net, heads, classes, device
+        """tables: of symbols; classes: of classes of blocks; offsets: of offsets of cells."""
+        self.net, self.heads, self.device = net, heads, device
+        self.classes, self.offsets = classes, offsets
         self.coder = SymbolCoder(tables)
         self._search = ResidualSearch(self, tables, classes)
 
     def nothing(self, n_cells: int) -> Past:
         """What a frame knows after an I frame."""
-        z = np.zeros((n_cells, N_BLOCKS), np.int32)
+        z = np.zeros((n_cells, N_BLOCKS + N_OFFSETS), np.int32)
         y = np.zeros((n_cells, N_BLOCKS * N_CHANNELS), np.int32)
         return Past(GroupSymbols(z, y), np.zeros(n_cells, np.bool_))
 
@@ -88,7 +93,7 @@ class ResidualCoder:
     @staticmethod
     def past_of_blocks(past: Past) -> BlockPast:
         """One row a block, in the order of cells."""
-        busy = past.symbols.z.reshape(-1).astype(np.int64)
+        busy = _classes(past.symbols)
         bands = np.zeros((busy.size, len(BAND_EDGES) - 1), np.int64)
         rows = np.flatnonzero(busy)
         size = np.abs(past.symbols.y.reshape(-1, N_CHANNELS)[rows].astype(np.int64))
@@ -131,15 +136,44 @@ class ResidualCoder:
             symbols = self._search.worthwhile(steps, worth, known)
         else:
             symbols = self._search.rounded(steps)
-        classes = busy_class(np.abs(symbols.astype(np.int64)).sum(axis=1)).astype(np.int32)
-        return GroupSymbols(classes.reshape(-1, N_BLOCKS), symbols.reshape(-1, N_BLOCKS * N_CHANNELS))
+        classes = busy_class(np.abs(symbols.astype(np.int64)).sum(axis=1)).astype(np.int32).reshape(-1, N_BLOCKS)
+        z = np.concatenate([classes, np.zeros((classes.shape[0], N_OFFSETS), np.int32)], axis=1)
+        return GroupSymbols(z, symbols.reshape(-1, N_BLOCKS * N_CHANNELS))
+
+    @torch.inference_mode()
+    def choose_offsets(self, missing: Tensor, maps: Maps, past: Past) -> GroupSymbols:
+        """Offsets of all cells, and nothing else. missing: (1, 6, H/2, W/2)."""
+        contexts = self._offset_contexts(maps.q.reshape(-1), past)
+        bits = torch.from_numpy(self.offsets.bits[contexts]).to(self.device)
+        bits = bits.view(1, *maps.q.shape, N_OFFSETS, -1).permute(0, 3, 1, 2, 4)
+        chosen = choose_offsets(offset_steps(missing, maps.q_map), bits, OFFSET_WORTH)
+        symbols = self.nothing(maps.q.size).symbols
+        symbols.z[:, N_BLOCKS:] = z_rows(chosen)
+        return symbols
+
+    @staticmethod
+    def with_offsets(symbols: GroupSymbols, offsets: GroupSymbols) -> GroupSymbols:
+        """Blocks of the first, offsets of the second."""
+        return symbols._replace(z=np.concatenate([symbols.z[:, :N_BLOCKS], offsets.z[:, N_BLOCKS:]], axis=1))
+
+    @staticmethod
+    def without_blocks(symbols: GroupSymbols, cells: NDArray[np.bool_]) -> GroupSymbols:
+        """With offsets alone in some cells, (n,)."""
+        kept = np.where(cells[:, None] & (np.arange(symbols.z.shape[1]) < N_BLOCKS), 0, symbols.z)
+        return GroupSymbols(kept, np.where(cells[:, None], 0, symbols.y))
+
+    @staticmethod
+    def _offset_contexts(q: NDArray[np.integer], past: Past) -> NDArray[np.int64]:
+        return offset_contexts(q, past.symbols.z[:, N_BLOCKS:], past.known)
 
     def cell_bits(
         self, symbols: GroupSymbols, maps: Maps, groups: NDArray[np.integer], past: Past
     ) -> NDArray[np.float32]:
         """(n,) bits of every cell."""
         bits = self._search.block_bits(symbols.y.reshape(-1, N_CHANNELS), self._whole(maps, groups, past))
-        return bits.reshape(-1, N_BLOCKS).sum(axis=1)
+        contexts = self._offset_contexts(maps.q.reshape(-1), past)
+        offsets = self.offsets.bits[contexts, zigzag(symbols.z[:, N_BLOCKS:])]
+        return bits.reshape(-1, N_BLOCKS).sum(axis=1) + offsets.sum(axis=1)
 
     def _whole(self, maps: Maps, groups: NDArray[np.integer], past: Past) -> Known:
         """Of all cells of a picture."""
@@ -157,14 +191,15 @@ class ResidualCoder:
         if not symbols.z.any():
             return b""
         known = self.known(q, past, block_neighbours(grid.rows, grid.n_columns))
-        busy = self.busy(symbols.z.reshape(-1).astype(np.int64), known)
+        busy = self.busy(_classes(symbols), known)
         rows = np.flatnonzero(busy.classes)
         y = symbols.y.reshape(-1, N_CHANNELS)[rows]
         tables = self.symbol_tables(busy, known, y, rows)
         contexts = busy.contexts.reshape(-1, N_BLOCKS)
-        classes = _Classes(self.classes, [(symbols.z[:, part], contexts[:, part]) for part in (EVEN, ODD)])
+        begin = [(self.offsets, zigzag(symbols.z[:, N_BLOCKS:]), self._offset_contexts(q, past))]
+        begin += [(self.classes, symbols.z[:, part], contexts[:, part]) for part in (EVEN, ODD)]
         parts = [(y[:, part], tables[:, part]) for part in (slice(N_FIRST), slice(N_FIRST, None))]
-        return self.coder.encode(parts, head=classes)
+        return self.coder.encode(parts, head=_Beginning(begin))
 
     # Decoding
 
@@ -185,6 +220,8 @@ class ResidualCoder:
     def _read(self, decoder: StringDecoder, substream: Substream) -> GroupSymbols:
         n = substream.q.size
         known = self.known(substream.q, substream.past, block_neighbours(substream.grid.rows, substream.grid.n_columns))
+        contexts = self._offset_contexts(substream.q, substream.past)
+        offsets = unzigzag(self.offsets.pop(decoder.ans, contexts.reshape(-1))).reshape(n, -1)
         classes = np.zeros((n, N_BLOCKS), np.int64)
         for part in (EVEN, ODD):
             contexts = self.busy(classes.reshape(-1), known).contexts.reshape(-1, N_BLOCKS)[:, part]
@@ -196,7 +233,7 @@ class ResidualCoder:
         more = second_inputs(inputs, busy.classes[rows], first)
         y = np.zeros((n * N_BLOCKS, N_CHANNELS), np.int32)
         y[rows] = np.concatenate([first, decoder.read(self.heads.second(more, known.q[rows]))], axis=1)
-        return GroupSymbols(classes.astype(np.int32), y.reshape(n, -1))
+        return GroupSymbols(np.concatenate([classes.astype(np.int32), offsets], axis=1), y.reshape(n, -1))
 
     def dequantise(self, symbols: GroupSymbols, maps: Maps) -> Tensor:
         """y_hat (1, 96, H/8, W/8) float32."""
@@ -204,6 +241,17 @@ class ResidualCoder:
         y = torch.from_numpy(symbols.y.astype(np.int16)).to(self.device).float()
         y = y.view(rows, columns, 4, 4, N_CHANNELS).permute(4, 0, 2, 1, 3).reshape(1, N_CHANNELS, 4 * rows, 4 * columns)
         return y / self.net.y_gain(maps.q_map, (y.shape[2], y.shape[3]))
+
+    def offset_picture(self, symbols: GroupSymbols, maps: Maps) -> Tensor:
+        """What offsets add, (1, 6, H/2, W/2) float32."""
+        rows, columns = maps.q.shape[-2:]
+        offsets = torch.from_numpy(symbols.z[:, N_BLOCKS:].astype(np.float32)).to(self.device)
+        return offset_picture(offsets.view(1, rows, columns, -1).permute(0, 3, 1, 2), maps.q_map)
+
+
+def _classes(symbols: GroupSymbols) -> NDArray[np.int64]:
+    """(16 n,) of all blocks."""
+    return symbols.z[:, :N_BLOCKS].reshape(-1).astype(np.int64)
 
 
 def _blocks(x: Tensor) -> NDArray[np.float32]:

@@ -25,6 +25,7 @@ from ..entropy.blocks import (
     N_INPUTS,
     NEIGHBOURS,
 )
+from ..entropy.offsets import N_OFFSETS
 from ..entropy.tables import LAPLACE_MAX, LAPLACE_MIN, N_TABLES
 from .blocks import GroupMask
 from .scale_head import ScaleHead
@@ -42,6 +43,7 @@ class BlockSymbols(NamedTuple):
 
     y: Tensor  # (N, 96, H/8, W/8)
     known: Tensor  # (N, 1, H/32, W/32), 1 where the next frame may use them, else 0
+    offsets: Tensor  # (N, 9, H/32, W/32)
 
     def coded_cells(self) -> Tensor:
         """(N, 1, H/32, W/32), 1 where a latent of the cell is not 0, else 0."""
@@ -87,7 +89,8 @@ class BlockEntropy(nn.Module):
     def nothing(self, n: int, rows: int, columns: int, device: torch.device) -> BlockSymbols:
         """The symbols before the first P frame of a group of pictures. rows, columns: of cells."""
         y = torch.zeros(n, N_CHANNELS, 4 * rows, 4 * columns, device=device)
-        return BlockSymbols(y, torch.zeros(n, 1, rows, columns, device=device))
+        cells = torch.zeros(n, 1, rows, columns, device=device)
+        return BlockSymbols(y, cells, cells.repeat(1, N_OFFSETS, 1, 1))
 
     def forward(
         self,

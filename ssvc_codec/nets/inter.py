@@ -21,6 +21,7 @@ from .latents import LatentModel, LatentOutput, Symbols
 from .merge import MergeTables, merge_plan
 from .merge_choice import choose_merges
 from .motion import MotionEstimation, smooth_flow, upsample_flow, warp
+from .offsets import offset_picture
 from .residual import ResidualCodec, ResidualOutput
 
 __all__ = [
@@ -231,11 +232,16 @@ class InterNet(nn.Module):
         if motion_only:
             out = InterOutput(predicted, predicted, warped, flow, flow_hat, merge, motion, None)
             return out, State(half_to_planes(predicted.detach()), flow_hat.detach(), motion.symbols, state.residual)
+        past = state.residual
+        missing = to_half(x).float() - predicted.detach()
+        offsets = self.residual.offset_tables(missing, q, past.offsets, past.known)
+        added = offset_picture(offsets, q)
+        predicted, warped = predicted + added, warped + added
         known = predicted if detach else predicted.detach()
         y = self.residual.analysis(x, known, q, masks)
         if not detach:
             y = y + self.residual.influence(predicted)
-        residual = self.residual.code(y, q, state.residual, motion.symbols, masks, (merge != 0).float()[:, None])
+        residual = self.residual.code(y, q, past, motion.symbols, masks, (merge != 0).float()[:, None], offsets)
         x_hat = self.residual.synthesis(residual.y_hat, predicted, q, masks)
         out = InterOutput(x_hat, predicted, warped, flow, flow_hat, merge, motion, residual)
         # The loss sees what the residual network makes of every cell, or cells of zeros would never leave zero.

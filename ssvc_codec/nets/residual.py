@@ -19,6 +19,7 @@ from .half import InterConfig, InterMasks, half_to_merged
 from .intra import HALF_CHANNELS, PLANE_CHANNELS, to_half
 from .lagrangian import LAMBDA_FIRST, LAMBDA_LAST, PLANE_WEIGHTS, lambda_of
 from .latents import Symbols
+from .offsets import OffsetTables
 
 __all__ = ["ResidualCodec", "ResidualOutput", "block_transform"]
 
@@ -65,6 +66,7 @@ class ResidualCodec(nn.Module):
         self.linear = Pointwise(PLANE_CHANNELS, N_CHANNELS)
         self.y_gain = GainTable(N_CHANNELS)
         self.entropy = BlockEntropy()
+        self.offset_tables = OffsetTables()
         self.linear_back = Pointwise(N_CHANNELS, PLANE_CHANNELS)
         self.first = MaskedConv(2 * HALF_CHANNELS, c.mend_width, scale=4.0)
         self.phase = nn.Parameter(torch.zeros(1, c.mend_width, PHASES, PHASES))
@@ -122,13 +124,16 @@ class ResidualCodec(nn.Module):
         motion: Symbols,
         masks: InterMasks,
         merged: Tensor | None = None,
+        offsets: Tensor | None = None,
     ) -> ResidualOutput:
         """Quantises and dequantises. y: (N, 96, H/8, W/8); q: (N,), may be fractional; previous: of the frame before;
-        motion: of this frame; merged: (N, 1, H/8, W/8), 1 where a block is."""
+        motion: of this frame; merged: (N, 1, H/8, W/8), 1 where a block is; offsets: (N, 9, H/32, W/32) chosen.
+        """
         gain = self.y_gain(q)
         steps = y * gain
         symbols, bits, busy_bits = self.entropy(steps, self.worth(q), q, previous, motion.y, merged, masks.at8)
-        kept = BlockSymbols(symbols.nan_to_num(), torch.ones_like(previous.known))
+        chosen = torch.zeros_like(previous.offsets) if offsets is None else offsets
+        kept = BlockSymbols(symbols.nan_to_num(), torch.ones_like(previous.known), chosen.nan_to_num())
         y_hat = (symbols + steps - steps.detach()) / gain
         return ResidualOutput(y_hat, bits, busy_bits, kept)
 

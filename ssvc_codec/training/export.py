@@ -19,6 +19,7 @@ from ..nets.block_entropy import BlockEntropy
 from ..nets.blocks import GainTable
 from ..nets.inter import InterConfig, InterNet
 from ..nets.intra import IntraConfig, IntraNet
+from ..nets.offsets import OffsetTables
 from ..nets.scale_head import SCALE_STEP, WEIGHT_BITS, ScaleHead
 from ..weights import Model
 
@@ -30,7 +31,7 @@ EXACT = ("log_gain", "linear.weight", "linear_back.weight")  # parameters kept i
 def _network_tensors(net: torch.nn.Module, prefix: str) -> dict[str, np.ndarray]:
     result: dict[str, np.ndarray] = {}
     for name, value in net.state_dict().items():
-        if any(part in name for part in ("scale_head.", ".entropy.", "merge_tables.")):
+        if any(part in name for part in ("scale_head.", ".entropy.", "_tables.")):
             continue
         exact = name.endswith(EXACT)
         result[f"{prefix}.{name}"] = (value.float() if exact else value.half()).cpu().numpy()
@@ -51,6 +52,11 @@ def _table_tensors(prefix: str, tables: Sequence[np.ndarray]) -> dict[str, np.nd
         f"{prefix}.sizes": np.array([table.size for table in tables], dtype=np.int32),
         f"{prefix}.frequencies": np.concatenate(tables),
     }
+
+
+def _offset_tensors(tables: OffsetTables) -> dict[str, np.ndarray]:
+    counts = tables.counts.double().cpu().numpy()
+    return {"residual.offset_counts": counts.astype(np.float32), "residual.offsets": plain_frequencies(counts + 0.01)}
 
 
 def _block_tensors(entropy: BlockEntropy) -> dict[str, np.ndarray]:
@@ -89,7 +95,7 @@ def export_model(intra: IntraNet, inter: InterNet | None, folder: Path, *, name:
             tensors |= {f"merge.{key}": value.cpu().numpy().astype(np.uint32) for key, value in values}
         latents = inter.motion.latents
         heads["motion"] = _integer_tensors(latents.scale_head, latents.z_gain, latents.z_scale)
-        tensors |= _block_tensors(inter.residual.entropy)
+        tensors |= _block_tensors(inter.residual.entropy) | _offset_tensors(inter.residual.offset_tables)
     for kind, integers in heads.items():
         tensors |= {f"{kind}.head.{key}": value for key, value in integers.items()}
     tensors |= _table_tensors("tables", tables)
@@ -129,6 +135,9 @@ def import_inter(model: Model) -> InterNet:
         head = {k: torch.from_numpy(np.asarray(v).astype(np.float32)) for k, v in stored}
         values = _scale_head_state(head, module.n_y, positions=1)
         state |= {f"residual.entropy.{name.replace('scale_head', f'{part}_head')}": v for name, v in values.items()}
+    counts = model.group("residual").get("offset_counts")
+    if counts is not None:
+        state["residual.offset_tables.counts"] = torch.from_numpy(np.asarray(counts))
     state["residual.entropy.counts"] = torch.from_numpy(np.asarray(model.group("residual")["counts"]))
     net.load_state_dict(state)
     return net

@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 
 from ssvc_codec.entropy import IntegerBlockHeads
 from ssvc_codec.entropy.blocks import N_BLOCKS, N_CHANNELS, N_CONTEXTS, block_neighbours, busy_class
+from ssvc_codec.entropy.offsets import N_OFFSETS
 from ssvc_codec.entropy.plain_tables import PlainTables, plain_frequencies
 from ssvc_codec.entropy.tables import LAPLACE_MIN, laplace_tables
 from ssvc_codec.errors import BitstreamError, ModelError
-from ssvc_codec.inference.latents import GroupSymbols, Past, Substream
+from ssvc_codec.inference.latents import GroupSymbols, Maps, Past, Substream
 from ssvc_codec.inference.merge_coding import CellGrid
 from ssvc_codec.inference.residual import ResidualCoder
 from ssvc_codec.inference.residual_search import Known
@@ -45,7 +46,8 @@ def codec() -> ResidualCodec:
 @pytest.fixture(scope="module")
 def coder(codec: ResidualCodec) -> ResidualCoder:
     classes = PlainTables(plain_frequencies(codec.entropy.counts.numpy() + 0.05), name="classes")
-    return ResidualCoder(codec, IntegerBlockHeads(*integers(codec)), laplace_tables(), classes, device="cpu")
+    offsets = PlainTables(plain_frequencies(codec.offset_tables.counts.numpy()), name="offsets")
+    return ResidualCoder(codec, IntegerBlockHeads(*integers(codec)), laplace_tables(), classes, offsets, device="cpu")
 
 
 def random_symbols(seed: int, busy: float = 0.4) -> GroupSymbols:
@@ -53,7 +55,8 @@ def random_symbols(seed: int, busy: float = 0.4) -> GroupSymbols:
     y = np.rint(random.laplace(size=(N * N_BLOCKS, N_CHANNELS)) * random.exponential(0.7, (N * N_BLOCKS, 1)))
     y = np.where(random.random((N * N_BLOCKS, 1)) < busy, y, 0).astype(np.int32)
     z = busy_class(np.abs(y).sum(axis=1)).astype(np.int32)
-    return GroupSymbols(z.reshape(N, -1), y.reshape(N, -1))
+    offsets = np.where(random.random((N, N_OFFSETS)) < busy, random.integers(-7, 8, (N, N_OFFSETS)), 0).astype(np.int32)
+    return GroupSymbols(np.concatenate([z.reshape(N, -1), offsets], axis=1), y.reshape(N, -1))
 
 
 def past_of(seed: int) -> Past:
@@ -80,8 +83,7 @@ def test_strings_of_groups_come_back(coder: ResidualCoder) -> None:
         assert not isinstance(found, BitstreamError)
         np.testing.assert_array_equal(found[0].z, symbols.z[rows])
         np.testing.assert_array_equal(found[0].y, symbols.y[rows])
-    known = coder.known(q, past, block_neighbours(np.arange(N), COLUMNS, GROUPS.reshape(-1)))
-    priced = coder._search.block_bits(symbols.y.reshape(-1, N_CHANNELS), known)
+    priced = coder.cell_bits(symbols, Maps(q.reshape(ROWS, COLUMNS), torch.zeros(1), None), GROUPS, past)
     assert float(priced.sum()) == pytest.approx(n_bits, abs=3 * 40)  # of each string, whole words and a rest of state
 
 
@@ -93,7 +95,7 @@ def test_tables_are_those_of_training(codec: ResidualCodec, coder: ResidualCoder
         return blocks.permute(4, 0, 2, 1, 3).reshape(1, N_CHANNELS, 4 * ROWS, 4 * COLUMNS)
 
     known = torch.from_numpy(past.known.astype(np.float32)).view(1, 1, ROWS, COLUMNS)
-    before = BlockSymbols(at8(past.symbols.y), known)
+    before = BlockSymbols(at8(past.symbols.y), known, torch.zeros(1, N_OFFSETS, ROWS, COLUMNS))
     assert past.other is not None
     motion = torch.from_numpy(past.other.y.astype(np.float32)).view(ROWS, COLUMNS, 2, 2, 32)
     motion = motion.permute(4, 0, 2, 1, 3).reshape(1, 32, 2 * ROWS, 2 * COLUMNS)
@@ -111,7 +113,7 @@ def test_tables_are_those_of_training(codec: ResidualCodec, coder: ResidualCoder
         return cells.reshape(N * N_BLOCKS, -1).numpy()
 
     of_blocks = Known(np.full(N * N_BLOCKS, q), coder.past_of_blocks(past), block_neighbours(np.arange(N), COLUMNS))
-    coded = coder.busy(symbols.z.reshape(-1).astype(np.int64), of_blocks)
+    coded = coder.busy(symbols.z[:, :N_BLOCKS].reshape(-1).astype(np.int64), of_blocks)
     every = np.arange(N * N_BLOCKS)
     found = coder.symbol_tables(coded, of_blocks, symbols.y.reshape(-1, N_CHANNELS), every)
     np.testing.assert_array_equal(found, rows_of(index))

@@ -94,7 +94,9 @@ def test_the_residual_of_a_group_does_not_change_with_another_group(kind: str) -
     predicted, x = to_half(picture(0)), picture(1)
     past = codec.entropy.nothing(1, 3, 4, torch.device("cpu"))
     generator = torch.Generator().manual_seed(3)
-    past = BlockSymbols(torch.randint(-2, 3, past.y.shape, generator=generator).float(), torch.ones_like(past.known))
+    past = past._replace(
+        y=torch.randint(-2, 3, past.y.shape, generator=generator).float(), known=torch.ones_like(past.known)
+    )
 
     def decode(x: torch.Tensor, past: BlockSymbols, motion: Symbols) -> tuple[torch.Tensor, ResidualOutput]:
         with torch.no_grad():
