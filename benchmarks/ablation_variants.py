@@ -47,17 +47,17 @@ def no_intra_context(trainer: IntraTrainer) -> None:
     setattr(means, "others", lambda features, anchors, masks: others(features, torch.zeros_like(anchors), masks))  # noqa: B010
 
 
-def no_residual_context(trainer: InterTrainer) -> None:
-    """The same, for the residual of P frames."""
-    means = trainer.inter.residual.latents.means
+def no_motion_context(trainer: InterTrainer) -> None:
+    """The same, for the motion of P frames."""
+    means = trainer.inter.motion.latents.means
     others = means.others
     setattr(means, "others", lambda features, anchors, mask: others(features, torch.zeros_like(anchors), mask))  # noqa: B010
 
 
 def plain_residual(trainer: InterTrainer) -> None:
-    """Analysis sees the difference alone, means do not see the prediction; sizes stay."""
+    """Analysis sees the difference alone; sizes stay."""
     codec = trainer.inter.residual
-    analysis, condition = codec.analysis, codec.condition
+    analysis = codec.analysis
 
     def differences_only(x: Tensor, predicted: Tensor, q: Tensor, masks: Any) -> Tensor:
         from ssvc_codec.nets.inter import half_to_merged
@@ -65,7 +65,6 @@ def plain_residual(trainer: InterTrainer) -> None:
         return analysis(x - half_to_merged(predicted), torch.zeros_like(predicted), q, masks)
 
     setattr(codec, "analysis", differences_only)  # noqa: B010
-    setattr(codec, "condition", lambda predicted, masks: condition(torch.zeros_like(predicted), masks))  # noqa: B010
 
 
 def weighted_frames(weights: tuple[float, ...]) -> Callable[[InterTrainer], None]:
@@ -120,7 +119,7 @@ INTRA: Final = (
 )
 INTER: Final = (
     Variant("residual", "plain residual", "inter", change=plain_residual),
-    Variant("context", "no context", "inter", change=no_residual_context),
+    Variant("context", "no context", "inter", change=no_motion_context),
     Variant("cascade", "1 P frame", "inter", options={"n_frames": 1}),
     Variant("cascade", "6 P frames", "inter", options={"n_frames": 6}),
     Variant("loss weights", "0.4 to 1.6", "inter", change=weighted_frames((0.4, 0.8, 1.2, 1.6))),

@@ -28,6 +28,7 @@ from ssvc_codec.evaluation.clip import Clip
 from ssvc_codec.evaluation.psnr import frame_psnr
 from ssvc_codec.frame import Frame
 from ssvc_codec.inference.latents import Past
+from ssvc_codec.inference.merge_coding import CellGrid
 from ssvc_codec.inference.planes import tensor_to_planes
 from ssvc_codec.inference.reference import InterReference
 from ssvc_codec.packet import Packet
@@ -45,7 +46,7 @@ class Inspection(NamedTuple):
     warped: Frame | None = None  # the decoded frame before, moved by the decoded flow
     refined: Frame | None = None  # the prediction that the residual is coded upon
     z_share_motion: float = NAN  # bytes of the hyper-latents alone over bytes of the MOTION payload
-    z_share_residual: float = NAN
+    busy_share_residual: float = NAN
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class FrameLine:
     n_residual_bytes: int
     n_intra_bytes: int
     z_share_motion: float
-    z_share_residual: float
+    busy_share_residual: float  # offsets and classes of blocks
     z_share_intra: float
     psnr_warped: float  # 6:1:1, dB
     psnr_refined: float
@@ -80,9 +81,12 @@ def inspect(encoder: Encoder, before: InterReference | None, *, q_index: int) ->
     after = coded.reference
     q = np.full(len(motion.known), q_index)
     n_z_motion = coder.motion.z_bytes(after.motion.symbols, q, Past(motion.symbols, motion.known))
-    n_z_residual = coder.residual.z_bytes(after.residual.symbols, q, Past(residual.symbols, residual.known))
+    past = Past(residual.symbols, residual.known, after.motion.symbols, after.motion.known)
+    n_busy = coder.residual.beginning_bytes(
+        after.residual.symbols, q, past, CellGrid(np.arange(q.size), before.groups.shape[1])
+    )
     n_motion, n_residual = (sum(map(len, strings.values())) for strings in (coded.motion, coded.residual))
-    return Inspection(warped, refined, share(n_z_motion, n_motion), share(n_z_residual, n_residual))
+    return Inspection(warped, refined, share(n_z_motion, n_motion), share(n_busy, n_residual))
 
 
 def share(part: float, whole: float) -> float:
@@ -127,7 +131,7 @@ def frame_line(clip: str, frame: Frame, packet: Packet, inside: Inspection, *, d
         n_residual_bytes=n_bytes(SubstreamKind.RESIDUAL),
         n_intra_bytes=n_bytes(SubstreamKind.BACKGROUND, SubstreamKind.OBJECT),
         z_share_motion=inside.z_share_motion,
-        z_share_residual=inside.z_share_residual,
+        busy_share_residual=inside.busy_share_residual,
         z_share_intra=intra_z_share(decoder, packet, q_index=q_index) if is_intra else NAN,
         psnr_warped=psnr_611(frame, inside.warped),
         psnr_refined=psnr_611(frame, inside.refined),

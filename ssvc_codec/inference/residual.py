@@ -195,11 +195,19 @@ class ResidualCoder:
         rows = np.flatnonzero(busy.classes)
         y = symbols.y.reshape(-1, N_CHANNELS)[rows]
         tables = self.symbol_tables(busy, known, y, rows)
-        contexts = busy.contexts.reshape(-1, N_BLOCKS)
-        begin = [(self.offsets, zigzag(symbols.z[:, N_BLOCKS:]), self._offset_contexts(q, past))]
-        begin += [(self.classes, symbols.z[:, part], contexts[:, part]) for part in (EVEN, ODD)]
         parts = [(y[:, part], tables[:, part]) for part in (slice(N_FIRST), slice(N_FIRST, None))]
-        return self.coder.encode(parts, head=_Beginning(begin))
+        return self.coder.encode(parts, head=self._beginning(symbols, q, past, busy))
+
+    def beginning_bytes(self, symbols: GroupSymbols, q: NDArray[np.integer], past: Past, grid: CellGrid) -> int:
+        """Length of a string that holds offsets and classes alone."""
+        known = self.known(q, past, block_neighbours(grid.rows, grid.n_columns))
+        return len(self.coder.encode([], head=self._beginning(symbols, q, past, self.busy(_classes(symbols), known))))
+
+    def _beginning(self, symbols: GroupSymbols, q: NDArray[np.integer], past: Past, busy: Busy) -> _Beginning:
+        contexts = busy.contexts.reshape(-1, N_BLOCKS)
+        offsets = (self.offsets, zigzag(symbols.z[:, N_BLOCKS:]), self._offset_contexts(q, past))
+        classes = [(self.classes, symbols.z[:, part], contexts[:, part]) for part in (EVEN, ODD)]
+        return _Beginning([offsets, *classes])
 
     # Decoding
 

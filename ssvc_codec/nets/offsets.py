@@ -66,9 +66,8 @@ class OffsetTables(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        start = 0.3 ** torch.arange(N_OFFSET_SYMBOLS).float() * torch.where(
-            torch.arange(N_OFFSET_SYMBOLS) == 0, 30.0, 1.0
-        )
+        start = 0.3 ** torch.arange(N_OFFSET_SYMBOLS).float()
+        start[0] = 30
         self.register_buffer("counts", start.repeat(N_OFFSET_CONTEXTS, 1))
         self.counts: Tensor
 

@@ -36,12 +36,15 @@ from ssvc_codec.bitstream import ObjectChanges, ParsedPacket, SceneObject, Subst
 from ssvc_codec.bitstream.objects import BoxChange
 from ssvc_codec.decoder import Decoder, Output
 from ssvc_codec.encoder import Encoder
+from ssvc_codec.entropy.blocks import N_BLOCKS
+from ssvc_codec.entropy.offsets import N_OFFSETS
 from ssvc_codec.errors import SsvcError
 from ssvc_codec.flow import FlowField
 from ssvc_codec.frame import Frame, VideoFormat
 from ssvc_codec.inference.inter import InterCoder
 from ssvc_codec.inference.latents import GroupSymbols, LatentCoder, Past, Start
 from ssvc_codec.inference.merge_coding import CellGrid
+from ssvc_codec.inference.residual import ResidualCoder
 from ssvc_codec.packet import Packet
 from ssvc_codec.weights import load_model
 
@@ -288,7 +291,7 @@ def hostile_symbols(rng: random.Random) -> Sequence:
         motion, first = _hostile(coder.motion, numbers, q, pasts[0], rng.choice((0, 0.01, 1)), start, grid)
         known = np.ones(cells, np.bool_)
         both = Past(pasts[1].symbols, pasts[1].known, motion, known)
-        residual, second = _hostile(coder.residual, numbers, q, both, rng.choice((0, 0.01, 1)), None, grid)
+        residual, second = _hostile_residual(coder.residual, numbers, q, both, rng.choice((0, 0.01, 1)), grid)
         pasts = [Past(motion, known), Past(residual, known)]
         strings: Substreams = {(SubstreamKind.MOTION, 0): first, (SubstreamKind.RESIDUAL, 0): second}
         sequence[place] = build_packet(strings, q_index=q_index, frame_number=place)
@@ -316,6 +319,19 @@ def _hostile(
         merge = np.where(numbers.random((q.size, 16)) < share, numbers.integers(0, 25, (q.size, 16)), 0)
         chosen = chosen._replace(merge=merge.astype(np.int32))
     return chosen, latents.write(chosen, q, past, start, grid)
+
+
+def _hostile_residual(
+    coder: ResidualCoder, numbers: np.random.Generator, q: np.ndarray, past: Past, share: float, grid: CellGrid
+) -> tuple[GroupSymbols, bytes]:
+    """Classes that do not fit what the blocks hold, too."""
+    shape = coder.nothing(q.size).symbols
+    y = np.where(numbers.random(shape.y.shape) < share, numbers.choice(HOSTILE_SYMBOLS[1:], shape.y.shape), 0)
+    classes = np.where(numbers.random((q.size, N_BLOCKS)) < share, numbers.integers(0, 8, (q.size, N_BLOCKS)), 0)
+    offsets = np.where(numbers.random((q.size, N_OFFSETS)) < share, numbers.integers(-7, 8, (q.size, N_OFFSETS)), 0)
+    y = np.where(classes[:, :, None] > 0, y.reshape(q.size, N_BLOCKS, -1), 0).reshape(shape.y.shape)
+    chosen = GroupSymbols(np.concatenate([classes, offsets], axis=1).astype(np.int32), y.astype(np.int32))
+    return chosen, coder.write(chosen, q, past, grid)
 
 
 MUTATIONS: tuple[Callable[[random.Random], Sequence], ...] = (

@@ -27,7 +27,7 @@ GROUPS = np.array([[0, 0, 1, 1], [0, 2, 2, 1], [0, 0, 0, 0]])
 N = ROWS * COLUMNS
 
 
-def integers(codec: ResidualCodec) -> tuple[dict[str, NDArray[np.generic]], dict[str, NDArray[np.generic]]]:
+def integers(codec: ResidualCodec) -> tuple[dict[str, NDArray[np.int32]], dict[str, NDArray[np.int32]]]:
     first, second = codec.entropy.first_head.export(), codec.entropy.second_head.export()
     return {k: v.numpy() for k, v in first.items()}, {k: v.numpy() for k, v in second.items()}
 
@@ -108,9 +108,9 @@ def test_tables_are_those_of_training(codec: ResidualCodec, coder: ResidualCoder
         prices = entropy._prices(busy, around, of, torch.tensor([float(q)]))
     index = ((scales / LAPLACE_MIN).log() / LAPLACE_STEP).round().clamp(1, 63).long()
 
-    def rows_of(x: torch.Tensor) -> NDArray[np.generic]:
+    def rows_of(x: torch.Tensor) -> NDArray[np.float64]:
         cells = x[0].view(x.shape[1], ROWS, 4, COLUMNS, 4).permute(1, 3, 2, 4, 0)
-        return cells.reshape(N * N_BLOCKS, -1).numpy()
+        return cells.reshape(N * N_BLOCKS, -1).double().numpy()
 
     of_blocks = Known(np.full(N * N_BLOCKS, q), coder.past_of_blocks(past), block_neighbours(np.arange(N), COLUMNS))
     coded = coder.busy(symbols.z[:, :N_BLOCKS].reshape(-1).astype(np.int64), of_blocks)

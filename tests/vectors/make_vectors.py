@@ -14,7 +14,8 @@ from __future__ import annotations
 import json
 import struct
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from fractions import Fraction
 from hashlib import sha256
 from pathlib import Path
@@ -42,6 +43,7 @@ from ssvc_codec.errors import BitstreamError
 from ssvc_codec.frame import Frame, VideoFormat
 from ssvc_codec.gop.groups import group_map
 from ssvc_codec.inference.latents import GroupSymbols, LatentCoder, Start, Substream
+from ssvc_codec.inference.residual import ResidualCoder
 from ssvc_codec.packet import Packet
 from ssvc_codec.weights import load_model
 
@@ -123,16 +125,20 @@ class SymbolReader:
         """Hashes by kind and group. Raises what Decoder raises."""
         is_intra = parse_packet(data).header.frame_type is FrameType.I
         hashes: list[str] = []
-        read = LatentCoder.read
 
-        def record(coder: LatentCoder, substreams: Sequence[Substream]) -> Any:
-            found = read(coder, substreams)
-            for own, substream in zip(found, substreams, strict=True):
-                if not isinstance(own, BitstreamError):
-                    hashes.append(symbol_hash(own[0], own[1] if substream.has_start else None))
-            return found
+        def recording(read: Callable[[Any, Sequence[Substream]], Any]) -> Callable[[Any, Sequence[Substream]], Any]:
+            def record(coder: object, substreams: Sequence[Substream]) -> Any:
+                found = read(coder, substreams)
+                for own, substream in zip(found, substreams, strict=True):
+                    if not isinstance(own, BitstreamError):
+                        hashes.append(symbol_hash(own[0], own[1] if substream.has_start else None))
+                return found
 
-        with mock.patch.object(LatentCoder, "read", record):
+            return record
+
+        with ExitStack() as stack:
+            for coder in (LatentCoder, ResidualCoder):
+                stack.enter_context(mock.patch.object(coder, "read", recording(coder.read)))
             self._decoder.send(Packet(data, 0, is_intra))
         if is_intra:
             found = self._decoder.symbols(data) if self._has_intra else {}
