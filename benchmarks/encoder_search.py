@@ -34,13 +34,13 @@ from ssvc_codec.encoder import Encoder, FrameStatistics
 from ssvc_codec.evaluation.bd_rate import RatePoint, bd_rate
 from ssvc_codec.evaluation.psnr import frame_psnr, mean_psnr
 from ssvc_codec.frame import Frame, VideoFormat
-from ssvc_codec.inference import inter, motion_search, quantiser
+from ssvc_codec.inference import inter, motion_search, quantiser, residual_search
 from ssvc_codec.inference.inter import SEARCHES, FrameMaps, InterCoder, InterReference, PFrame, Search
 from ssvc_codec.nets import motion
 from ssvc_codec.nets.lagrangian import PLANE_WEIGHTS, lambda_of
 from ssvc_codec.training.shards import Clip, read_shards
 
-NOTHING = Search(finest=0, optimise=True, skip=False, motion_steps=0)
+NOTHING = Search(finest=0, optimise=True, skip=False, motion_steps=0, merge=False)
 HELD_OUT = 23  # every one of that many clips
 SIDE = 256
 
@@ -55,12 +55,13 @@ class Choice(NamedTuple):
     worth: float = 1.0  # of the error, in units of lambda, when candidates are compared
     knee: float = motion_search.KNEE  # from where an error of the warp is worth its logarithm
     motion_price: float = quantiser.BITS_PER_SQUARED_STEP
-    residual_price: float = quantiser.BITS_PER_SQUARED_STEP
+    residual_worth: float = residual_search.REFERENCE_WORTH
 
 
 CHOICES = {
     "none": Choice(),
     "skip": Choice(NOTHING._replace(skip=True)),
+    "merge": Choice(NOTHING._replace(merge=True)),
     "motion 3": Choice(NOTHING._replace(motion_steps=3)),
     "motion 15": Choice(NOTHING._replace(motion_steps=15)),
     "motion 40": Choice(NOTHING._replace(motion_steps=40)),
@@ -74,8 +75,9 @@ CHOICES = {
     "q -4, +4, worth 1.5": Choice(q_steps=(0, -4, 4), worth=1.5),
     "motion price 12": Choice(motion_price=12.0),
     "motion price 100": Choice(motion_price=100.0),
-    "residual price 16": Choice(residual_price=16.0),
-    "residual price 80": Choice(residual_price=80.0),
+    "residual worth 1": Choice(SEARCHES["medium"], residual_worth=1.0),
+    "residual worth 2": Choice(SEARCHES["medium"], residual_worth=2.0),
+    "residual worth 3": Choice(SEARCHES["medium"], residual_worth=3.0),
 }
 
 
@@ -97,11 +99,7 @@ def coder_of(choice: Choice) -> type[InterCoder]:
         def encode(
             self, frame: Frame, maps: FrameMaps, before: InterReference, *, flow: Tensor | None = None
         ) -> PFrame:
-            for coder, price in (
-                (self._motion_quantiser, choice.motion_price),
-                (self._residual_quantiser, choice.residual_price),
-            ):
-                coder.price = price  # pyright: ignore[reportAttributeAccessIssue]
+            self._motion_quantiser.price = choice.motion_price  # pyright: ignore[reportAttributeAccessIssue]
             assert flow is not None
             flows = {"searched": flow, "before": before.flow, "none": torch.zeros_like(flow)}
             least: tuple[float, PFrame] | None = None
@@ -110,6 +108,7 @@ def coder_of(choice: Choice) -> type[InterCoder]:
                 with (
                     mock.patch.object(motion, "SMOOTH_PRICE", SMOOTH_PRICE * smoothing),
                     mock.patch.object(motion_search, "KNEE", choice.knee),
+                    mock.patch.object(residual_search, "REFERENCE_WORTH", choice.residual_worth),
                 ):
                     coded = super().encode(frame, own, before, flow=flows[name])
                 cost = self._cost(coded, frame, maps)

@@ -162,7 +162,7 @@ def _compare_flows(decoders: Decoders, flow: FlowField | None) -> None:
     whole, alone = references
     for a, b in zip(whole.motion, alone.motion, strict=True):
         pairs = zip(a, b, strict=True) if isinstance(a, GroupSymbols) else [(a, b)]
-        assert all(np.array_equal(x, y) for x, y in pairs), "symbols of motion differ"
+        assert all(np.array_equal(np.asarray(x), np.asarray(y)) for x, y in pairs), "symbols of motion differ"
     assert torch.equal(whole.flow, alone.flow), "flow differs"
     assert torch.isfinite(whole.flow).all(), "flow is not finite"
     if whole.planes is not None:
