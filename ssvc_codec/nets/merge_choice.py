@@ -24,7 +24,7 @@ LEAST_DIFFERENCE = 0.25  # samples: candidates that are nearer to the block's ow
 N_TRIED = 4
 SLACK = 12.0
 # Of what an error of the warp is worth: networks mend a part of it, and jumps at borders of blocks are not free.
-WORTH = 0.7
+WORTH = 0.85
 # Bits of the tables, about, for training: of an index, of a block that merges, of a cell in which one does.
 USUAL_INDEX, USUAL_BLOCK, USUAL_CELL = 4.0, 2.0, 6.0
 
