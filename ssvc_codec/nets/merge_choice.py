@@ -23,8 +23,6 @@ LEAST_DIFFERENCE = 0.25  # samples: candidates that are nearer to the block's ow
 # block's own vectors by so many bits.
 N_TRIED = 4
 SLACK = 12.0
-# Of what an error of the warp is worth: networks mend a part of it, and jumps at borders of blocks are not free.
-WORTH = 0.85
 # Bits of the tables, about, for training: of an index, of a block that merges, of a cell in which one does.
 USUAL_INDEX, USUAL_BLOCK, USUAL_CELL = 4.0, 2.0, 6.0
 
@@ -82,7 +80,7 @@ def block_errors(luma: Tensor, chroma: Tensor) -> Tensor:
 
 def worth(error: Tensor, lmbda: Tensor) -> Tensor:
     """Bits that an error of a block is worth."""
-    return WORTH * KNEE * SIDE**2 * torch.log1p(error * lmbda / KNEE)
+    return KNEE * SIDE**2 * torch.log1p(error * lmbda / KNEE)
 
 
 @torch.no_grad()
