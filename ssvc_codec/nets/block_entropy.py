@@ -110,9 +110,9 @@ class BlockEntropy(nn.Module):
         with torch.no_grad():
             known = F.interpolate(previous.known, scale_factor=4.0, mode="nearest")
             past = self._past(previous, known, motion, merged)
-            rough = _rounded(steps, 0.4)
-            scales = self._scales(rough, past, q, mask)[0]
-            symbols = _worthwhile(steps, scales, worth)
+            finite = steps.nan_to_num()  # what is no number makes the loss no number, and must not fail here
+            scales = self._scales(_rounded(finite, 0.4), past, q, mask)[0]
+            symbols = _worthwhile(finite, scales, worth)
         scales, busy, around = self._scales(symbols, past, q, mask)
         bits = _with_slope(laplace_bits(symbols.abs(), scales), steps, _slope(steps, scales.detach()))
         prices = self._prices(busy, around, past, q)

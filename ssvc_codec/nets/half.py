@@ -39,7 +39,7 @@ class InterConfig:
         """That of a model's config.json. Raises TypeError."""
         if not isinstance(values, Mapping):
             raise TypeError("the sizes of the P-frame networks are no table")
-        return cls(**values)
+        return cls(**{"merge": 0, **values})
 
 
 class Planes(NamedTuple):

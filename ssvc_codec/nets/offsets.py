@@ -55,7 +55,7 @@ def choose_offsets(steps: Tensor, bits: Tensor, worth: float) -> Tensor:
 
     steps: (N, 9, h, w); bits: (N, 9, h, w, 15) of each symbol by its zigzag number; worth: bits of one squared step.
     """
-    near = steps.round().clamp(-OFFSET_LIMIT, OFFSET_LIMIT)
+    near = steps.nan_to_num().round().clamp(-OFFSET_LIMIT, OFFSET_LIMIT)
     number = torch.where(near < 0, -2 * near - 1, 2 * near).long()
     price = bits.gather(-1, number[..., None])[..., 0] - bits[..., 0]
     return torch.where(worth * (steps.square() - (steps - near).square()) > price, near, 0.0)
