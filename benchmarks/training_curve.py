@@ -2,7 +2,7 @@
 
     python benchmarks/training_curve.py --out docs/images/training.png
 
-I frames: runs 4 and intra 5; P frames: joint 5 and 6; in the blocks of decision 0011: joint 7 and 8 (docs/training-log.md).
+I frames: runs 4 and intra 5; P frames: joint 5 and 6; in blocks (decisions/0011): joint 7 and 8 (docs/training-log.md).
 The cost R + lambda D of the last row is 100 %, of P frames that in blocks.
 """
 

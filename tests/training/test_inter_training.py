@@ -197,7 +197,7 @@ def test_an_exported_network_of_p_frames_comes_back(tmp_path: Path, q: float, sm
     before, after = some_pass(net, q), some_pass(again, q)
     assert after.residual is not None
     assert before.residual is not None
-    # half precision: 2^-11 of every weight; a few symbols land on the other side of a half, and a few blocks look elsewhere
+    # half precision: 2^-11 of every weight; a few symbols land on the other side of a half, a few blocks look elsewhere
     for a, b in ((before.flow, after.flow), (before.warped, after.warped), (before.x_hat, after.x_hat)):
         assert (a - b).abs().median() < 0.03 * a.abs().mean()
     a, b = before.motion, after.motion
