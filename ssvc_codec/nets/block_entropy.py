@@ -30,7 +30,7 @@ from ..entropy.tables import LAPLACE_MAX, LAPLACE_MIN, N_TABLES
 from .blocks import GroupMask
 from .scale_head import ScaleHead
 
-__all__ = ["BlockEntropy", "BlockOutput", "BlockSymbols", "laplace_bits"]
+__all__ = ["BlockEntropy", "BlockSymbols", "laplace_bits"]
 
 LAPLACE_STEP = math.log(LAPLACE_MAX / LAPLACE_MIN) / (N_TABLES - 1)
 CENTRES = (0.0, 1.0, 2.4, 5.3, 11.0, 22.0, 45.0, 90.0)  # of the sums of each class, about
@@ -48,15 +48,6 @@ class BlockSymbols(NamedTuple):
     def coded_cells(self) -> Tensor:
         """(N, 1, H/32, W/32), 1 where a latent of the cell is not 0, else 0."""
         return F.max_pool2d(self.y.abs().amax(1, keepdim=True), 4).clamp_max(1.0)
-
-
-class BlockOutput(NamedTuple):
-    """What training needs of one pass."""
-
-    y_hat: Tensor  # (N, 96, H/8, W/8)
-    bits: Tensor  # (N,) of symbols
-    busy_bits: Tensor  # (N,) of classes
-    symbols: BlockSymbols  # for the next frame
 
 
 def laplace_bits(magnitude: Tensor, scale: Tensor) -> Tensor:
