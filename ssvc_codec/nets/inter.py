@@ -239,9 +239,12 @@ class InterNet(nn.Module):
         predicted, warped = predicted + added, warped + added
         known = predicted if detach else predicted.detach()
         y = self.residual.analysis(x, known, q, masks)
-        if not detach:
-            y = y + self.residual.influence(predicted)
-        residual = self.residual.code(y, q, past, motion.symbols, masks, (merge != 0).float()[:, None], offsets)
+        influence = torch.zeros_like(y) if detach else self.residual.influence(predicted)
+        merged = (merge != 0).float()[:, None]
+        residual = self.residual.code(y + influence, q, past, motion.symbols, masks, merged, offsets)
+        if influence.requires_grad:
+            alive = residual.symbols.y != 0
+            influence.register_hook(lambda gradient: gradient * alive)
         x_hat = self.residual.synthesis(residual.y_hat, predicted, q, masks)
         out = InterOutput(x_hat, predicted, warped, flow, flow_hat, merge, motion, residual)
         # The loss sees what the residual network makes of every cell, or cells of zeros would never leave zero.

@@ -98,7 +98,12 @@ class ResidualCodec(nn.Module):
             return self.head(h.float()) + self.linear(x.float() - known.float())
 
     def influence(self, predicted: Tensor) -> Tensor:
-        """0, with the gradient that latents have towards the prediction: that of the linear path alone."""
+        """0, with the gradient that latents have towards the prediction: that of the linear path alone.
+
+        Training through several frames masks it where a symbol is 0: a symbol that stays 0 costs nothing and
+        keeps the prediction as it is, whereas rounding that passes gradients straight through, and rates
+        under noise, would reward finer references for taking away what is never coded.
+        """
         known = half_to_merged(predicted)
         difference = (known.detach() - known).float()
         return F.conv2d(difference, self.linear.weight.detach().float()[:, :, None, None])
