@@ -143,6 +143,8 @@ class InterTrainer:
             raise ModelError(f"{self.options.out} holds a run of stage {state['stage']}; start from it with --init")
         self.optimizer.load_state_dict(state["optimizer"])  # type: ignore[arg-type]
         self.generator.set_state(state["generator"])  # type: ignore[arg-type]
+        if "noise" in state:  # not in what was saved before it was
+            torch.set_rng_state(state["noise"])  # type: ignore[arg-type]
 
     def save(self) -> None:
         """Writes everything that the next run needs."""
@@ -154,6 +156,7 @@ class InterTrainer:
             "ema": self.ema.values,
             "optimizer": self.optimizer.state_dict(),
             "generator": self.generator.get_state(),
+            "noise": torch.get_rng_state(),
             "run": run,
         }
         save_state(self.options.out, state)

@@ -147,6 +147,8 @@ class IntraTrainer:
         for optimizer, values in zip(self.optimizers.all, state["optimizers"], strict=True):  # type: ignore[arg-type]
             optimizer.load_state_dict(values)
         self.generator.set_state(state["generator"])  # type: ignore[arg-type]
+        if "noise" in state:  # not in what was saved before it was
+            torch.set_rng_state(state["noise"])  # type: ignore[arg-type]
 
     def save(self) -> None:
         """Writes everything that the next run needs."""
@@ -156,6 +158,7 @@ class IntraTrainer:
             "ema": self.ema.values,
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers.all],
             "generator": self.generator.get_state(),
+            "noise": torch.get_rng_state(),
             "run": run,
         }
         save_state(self.options.out, state)
