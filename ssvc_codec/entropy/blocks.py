@@ -13,9 +13,13 @@ from numpy.typing import NDArray
 from .activity import FLAG, TABLE_SIZE, activity_table
 
 __all__ = [
+    "AROUND_EDGES",
     "BAND_EDGES",
+    "BUSY_EDGES",
     "EVEN",
+    "IS_EVEN",
     "NEIGHBOURS",
+    "N_AROUND",
     "N_BLOCKS",
     "N_CHANNELS",
     "N_CLASSES",
@@ -23,6 +27,8 @@ __all__ = [
     "N_EVEN",
     "N_FIRST",
     "N_INPUTS",
+    "N_MOTION",
+    "N_STATES",
     "ODD",
     "BlockPast",
     "block_neighbours",
@@ -41,13 +47,14 @@ N_CLASSES = 8
 BAND_EDGES = (0, 1, 6, 10, 16, 27, 70, 96)  # of channels: what is remembered of the frame before
 NEIGHBOURS = ((-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1))  # row, column
 BESIDE = (1, 3, 4, 6)  # of NEIGHBOURS: those that share a side
-EVEN = np.array([b for b in range(N_BLOCKS) if (b // 4 + b % 4) % 2 == 0])  # blocks of the first pass
-ODD = np.array([b for b in range(N_BLOCKS) if (b // 4 + b % 4) % 2])
+IS_EVEN = np.indices((4, 4)).sum(axis=0).reshape(-1) % 2 == 0  # (16,) blocks of the first pass
+EVEN, ODD = np.flatnonzero(IS_EVEN), np.flatnonzero(~IS_EVEN)
 N_INPUTS = (N_CLASSES + len(NEIGHBOURS) + len(BAND_EDGES) - 1 + 3, N_FIRST + 1)  # of the first head; more of the second
 N_STATES, N_MOTION, N_AROUND = 7, 6, 7
+BUSY_EDGES = (1, 2, 4, 8, 16, 32, 64)  # sums from which on a block is of class 1, 2, ..
+AROUND_EDGES = (1, 2, 4, 7, 11, 16)  # and of classes beside it
 N_EVEN = 4 * N_STATES * N_MOTION
 N_CONTEXTS = N_EVEN + 4 * N_STATES * N_AROUND
-_LEAST_AROUND = np.array([1, 2, 4, 7, 11, 16])
 
 
 class BlockPast(NamedTuple):
@@ -66,12 +73,12 @@ class BlockPast(NamedTuple):
 
 def busy_class(total: NDArray[np.integer]) -> NDArray[np.int64]:
     """Number of bits of a sum of magnitudes, at most 7."""
-    return np.searchsorted(np.array([1, 2, 4, 8, 16, 32, 64]), total, side="right")
+    return np.searchsorted(BUSY_EDGES, total, side="right")
 
 
 def motion_class(past: BlockPast) -> NDArray[np.int64]:
     """0..4 by the motion of the position, 5 where the block is merged."""
-    return np.where(past.merged, 5, np.minimum(busy_class(past.motion), 4))
+    return np.where(past.merged, N_MOTION - 1, np.minimum(busy_class(past.motion), N_MOTION - 2))
 
 
 def block_neighbours(
@@ -104,7 +111,7 @@ def even_contexts(q: NDArray[np.integer], past: BlockPast) -> NDArray[np.int64]:
 
 def odd_contexts(q: NDArray[np.integer], past: BlockPast, around: NDArray[np.integer]) -> NDArray[np.int64]:
     """(n,) table of the class of each block of the second pass. around: (n,) classes beside it, summed."""
-    level = np.searchsorted(_LEAST_AROUND, around, side="right")
+    level = np.searchsorted(AROUND_EDGES, around, side="right")
     return N_EVEN + ((q >> 4) * N_STATES + _states(past)) * N_AROUND + level
 
 

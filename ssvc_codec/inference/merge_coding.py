@@ -7,15 +7,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ..entropy.blocks import IS_EVEN, N_BLOCKS
 from ..entropy.plain_tables import MERGE_SHAPES, PlainTables
 from ..errors import BitstreamError, ModelError
 from ..weights import Model
 
 __all__ = ["CellGrid", "MergeCoder", "MergeContext", "MergeTail", "load_merge_coder"]
 
-BLOCKS = 16  # of a cell
 LEVEL_EDGES = (1, 4, 12)  # of the sum of |y|
-EVEN = np.indices((4, 4)).sum(axis=0).reshape(-1) % 2 == 0  # (16,)
 
 Part = tuple[str, NDArray[np.int64], NDArray[np.int64]]  # which tensor; (n,) symbols; (n,) rows of the tensor
 
@@ -63,14 +62,14 @@ class MergeContext(NamedTuple):
     def neighbours(self, flags: NDArray[np.integer]) -> NDArray[np.int64]:
         """(n, 16) how many of the four blocks beside each have a flag. flags: (n, 16)."""
         n = flags.shape[0]
-        cells = np.concatenate([flags, np.zeros((1, BLOCKS), flags.dtype)]).astype(np.int64).reshape(n + 1, 4, 4)
+        cells = np.concatenate([flags, np.zeros((1, N_BLOCKS), flags.dtype)]).astype(np.int64).reshape(n + 1, 4, 4)
         around = np.zeros((n, 6, 6), np.int64)
         left, right, above, below = self.grid.beside().T
         around[:, 1:5, 1:5] = cells[:n]
         around[:, 1:5, 0], around[:, 1:5, 5] = cells[left, :, 3], cells[right, :, 0]
         around[:, 0, 1:5], around[:, 5, 1:5] = cells[above, 3], cells[below, 0]
         sums = around[:, 1:5, :4] + around[:, 1:5, 2:] + around[:, :4, 1:5] + around[:, 2:, 1:5]
-        return sums.reshape(n, BLOCKS)
+        return sums.reshape(n, N_BLOCKS)
 
     def index_rows(self) -> NDArray[np.int64]:
         """(n,) of `merge.index`."""
@@ -95,8 +94,8 @@ class MergeCoder:
         """What is coded of merge indexes (n, 16), in this order."""
         flags = (merge != 0).astype(np.int64)
         cells = flags.any(axis=1)
-        even, odd = cells[:, None] & EVEN, cells[:, None] & ~EVEN
-        second = context.second_rows(np.where(EVEN, flags, 0))
+        even, odd = cells[:, None] & IS_EVEN, cells[:, None] & ~IS_EVEN
+        second = context.second_rows(np.where(IS_EVEN, flags, 0))
         chosen = merge != 0
         return [
             ("cell", cells.astype(np.int64), context.cell_rows()),
@@ -116,13 +115,13 @@ class MergeCoder:
 
     def pop(self, ans: Any, context: MergeContext) -> NDArray[np.int32]:
         """The inverse of push. Raises BitstreamError."""
-        merge = np.zeros((context.q.size, BLOCKS), np.int32)
+        merge = np.zeros((context.q.size, N_BLOCKS), np.int32)
         cells = np.flatnonzero(self.tables["cell"].pop(ans, context.cell_rows()))
         if not cells.size:
             return merge
         there = np.zeros((context.q.size, 1), np.bool_)
         there[cells] = True
-        even, odd = there & EVEN, there & ~EVEN
+        even, odd = there & IS_EVEN, there & ~IS_EVEN
         merge[even] = self.tables["first"].pop(ans, context.first_rows()[even])
         second = context.second_rows(merge)
         merge[odd] = self.tables["second"].pop(ans, second[odd])

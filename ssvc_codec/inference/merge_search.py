@@ -12,13 +12,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..entropy.blocks import IS_EVEN
 from ..nets.inter import half_to_planes
 from ..nets.lagrangian import lambda_of
 from ..nets.merge_choice import MergeGain, Pictures, block_errors, merge_gains, pick_merges
 from .compensation import Compensated, reached_planes
 from .latents import GroupSymbols, LatentCoder, Past
 from .maps import cell_mask
-from .merge_coding import EVEN, CellGrid, MergeCoder, MergeContext
+from .merge_coding import CellGrid, MergeCoder, MergeContext
 from .merging import FAR, group_field
 from .reference import FrameMaps, InterReference
 from .rows import rows_by_group
@@ -80,8 +81,8 @@ def _pick(coder: MergeCoder, gain: MergeGain, context: MergeContext, cells: NDAr
     cell_rows, first_rows = context.cell_rows(), context.first_rows()
     tables = {name: table.bits for name, table in coder.tables.items()}
     for _ in range(ROUNDS):
-        second = tables["second"][context.second_rows(np.where(EVEN, merge != 0, 0))]
-        flags = np.where(EVEN[:, None], tables["first"][first_rows], second)  # (n, 16, 2)
+        second = tables["second"][context.second_rows(np.where(IS_EVEN, merge != 0, 0))]
+        flags = np.where(IS_EVEN[:, None], tables["first"][first_rows], second)  # (n, 16, 2)
         cell = tables["cell"][cell_rows] @ np.array([-1, 1], np.float32) + flags[:, :, 0].sum(axis=1)
         block = flags[:, :, 1] - flags[:, :, 0]
         found = pick_merges(gain, _to_grid(block, cells, gain.bits), _to_grid(cell[:, None], cells, gain.bits))

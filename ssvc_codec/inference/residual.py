@@ -15,6 +15,7 @@ from ..entropy.blocks import (
     BAND_EDGES,
     BESIDE,
     EVEN,
+    IS_EVEN,
     N_BLOCKS,
     N_CHANNELS,
     N_FIRST,
@@ -42,7 +43,6 @@ __all__ = ["ResidualCoder"]
 OFFSET_WORTH = 13.0  # bits of one squared step, the worth that it keeps in the pictures after this one included
 NO_START = np.zeros(2, np.int32)
 POSITION = np.array([2 * (b // 8) + b % 4 // 2 for b in range(N_BLOCKS)])  # of the 16x16 that holds each block
-IS_ODD = np.isin(np.arange(N_BLOCKS), ODD)
 
 
 class _Beginning(NamedTuple):
@@ -110,7 +110,7 @@ class ResidualCoder:
         around = np.append(classes, 0)[known.beside]
         even = even_contexts(known.q, known.past)
         odd = odd_contexts(known.q, known.past, around[:, BESIDE].sum(axis=1))
-        return Busy(classes, around, np.where(np.resize(IS_ODD, classes.size), odd, even))
+        return Busy(classes, around, np.where(np.resize(IS_EVEN, classes.size), even, odd))
 
     def symbol_tables(
         self, busy: Busy, known: Known, y: NDArray[np.integer], rows: NDArray[np.integer]

@@ -15,14 +15,19 @@ from torch import Tensor, nn
 
 from ..entropy.activity import FLAG, activity_table
 from ..entropy.blocks import (
+    AROUND_EDGES,
     BAND_EDGES,
     BESIDE,
+    BUSY_EDGES,
+    N_AROUND,
     N_CHANNELS,
     N_CLASSES,
     N_CONTEXTS,
     N_EVEN,
     N_FIRST,
     N_INPUTS,
+    N_MOTION,
+    N_STATES,
     NEIGHBOURS,
 )
 from ..entropy.offsets import N_OFFSETS
@@ -161,13 +166,14 @@ class BlockEntropy(nn.Module):
     def _prices(self, busy: Tensor, around: Tensor, past: dict[str, Tensor], q: Tensor) -> Tensor:
         """Bits of each class at every block, (N, 8, H/8, W/8). Counts what is seen, in training."""
         n, _, height, width = busy.shape
-        state = torch.where(past["known"] > 0, 1 + past["busy"].clamp_max(5), torch.zeros_like(busy)).long()
-        base = (q.floor().long() >> 4).view(n, 1, 1, 1) * 7 + state
-        moved = torch.where(past["merged"] > 0, torch.full_like(busy, 5), _busy(past["motion"]).clamp_max(4)).long()
+        state = torch.where(past["known"] > 0, 1 + past["busy"].clamp_max(N_STATES - 2), torch.zeros_like(busy)).long()
+        base = (q.floor().long() >> 4).view(n, 1, 1, 1) * N_STATES + state
+        moved = _busy(past["motion"]).clamp_max(N_MOTION - 2)
+        moved = torch.where(past["merged"] > 0, torch.full_like(busy, N_MOTION - 1), moved).long()
         beside = around[:, list(BESIDE)].sum(1, keepdim=True)
-        level = torch.bucketize(beside, beside.new_tensor([1, 2, 4, 7, 11, 16]), right=True)
+        level = torch.bucketize(beside, beside.new_tensor(AROUND_EDGES), right=True)
         i, j = torch.arange(height, device=q.device)[:, None], torch.arange(width, device=q.device)
-        context = torch.where((i + j) % 2 == 0, base * 6 + moved, N_EVEN + base * 7 + level)
+        context = torch.where((i + j) % 2 == 0, base * N_MOTION + moved, N_EVEN + base * N_AROUND + level)
         if self.training:
             seen = (context * N_CLASSES + busy.long()).reshape(-1)
             self.counts.mul_(MEMORY).view(-1).index_add_(0, seen, torch.ones_like(seen, dtype=self.counts.dtype))
@@ -176,7 +182,7 @@ class BlockEntropy(nn.Module):
 
 
 def _busy(total: Tensor) -> Tensor:
-    return torch.bucketize(total, total.new_tensor([1, 2, 4, 8, 16, 32, 64]), right=True).to(total.dtype)
+    return torch.bucketize(total, total.new_tensor(BUSY_EDGES), right=True).to(total.dtype)
 
 
 def _rounded(steps: Tensor, offset: float) -> Tensor:

@@ -56,9 +56,13 @@ def choose_offsets(steps: Tensor, bits: Tensor, worth: float) -> Tensor:
     steps: (N, 9, h, w); bits: (N, 9, h, w, 15) of each symbol by its zigzag number; worth: bits of one squared step.
     """
     near = steps.nan_to_num().round().clamp(-OFFSET_LIMIT, OFFSET_LIMIT)
-    number = torch.where(near < 0, -2 * near - 1, 2 * near).long()
-    price = bits.gather(-1, number[..., None])[..., 0] - bits[..., 0]
+    price = bits.gather(-1, _zigzag(near)[..., None])[..., 0] - bits[..., 0]
     return torch.where(worth * (steps.square() - (steps - near).square()) > price, near, 0.0)
+
+
+def _zigzag(values: Tensor) -> Tensor:
+    """As entropy.offsets.zigzag, int64."""
+    return torch.where(values < 0, -2 * values - 1, 2 * values).long()
 
 
 class OffsetTables(nn.Module):
@@ -84,7 +88,6 @@ class OffsetTables(nn.Module):
         bits = -((self.counts + 0.01) / (self.counts + 0.01).sum(1, keepdim=True)).log2()
         symbols = choose_offsets(steps, bits[context], STEP_WORTH)
         if self.training:
-            number = torch.where(symbols < 0, -2 * symbols - 1, 2 * symbols).long()
-            seen = (context * N_OFFSET_SYMBOLS + number).reshape(-1)
+            seen = (context * N_OFFSET_SYMBOLS + _zigzag(symbols)).reshape(-1)
             self.counts.mul_(MEMORY).view(-1).index_add_(0, seen, torch.ones_like(seen, dtype=self.counts.dtype))
         return symbols

@@ -135,10 +135,9 @@ def import_inter(model: Model) -> InterNet:
         head = {k: torch.from_numpy(np.asarray(v).astype(np.float32)) for k, v in stored}
         values = _scale_head_state(head, module.n_y, positions=1)
         state |= {f"residual.entropy.{name.replace('scale_head', f'{part}_head')}": v for name, v in values.items()}
-    counts = model.group("residual").get("offset_counts")
-    if counts is not None:
-        state["residual.offset_tables.counts"] = torch.from_numpy(np.asarray(counts))
-    state["residual.entropy.counts"] = torch.from_numpy(np.asarray(model.group("residual")["counts"]))
+    counted = model.group("residual")
+    state["residual.offset_tables.counts"] = torch.from_numpy(np.asarray(counted["offset_counts"]))
+    state["residual.entropy.counts"] = torch.from_numpy(np.asarray(counted["counts"]))
     net.load_state_dict(state)
     return net
 
