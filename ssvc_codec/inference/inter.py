@@ -32,6 +32,7 @@ from .quantiser import Quantiser
 from .reading import FrameStrings, FrameSymbols, read_frames
 from .reference import Chain, FrameMaps, InterReference, Members, find_starts, flow_before
 from .residual import ResidualCoder
+from .residual_search import Known
 from .rows import rows_by_group
 from .skip_search import skipped_cells
 from .windows import Window, pick_windows
@@ -181,17 +182,18 @@ class InterCoder:
         predicted = self._refine(compensated, maps)
         with self._phase("residual analysis"):
             offsets = self.residual.choose_offsets(original - predicted, maps.maps, residual_past)
-            known = predicted + self._added(offsets, maps)
+            added = self.residual.offset_picture(offsets, maps.maps)
+            known, shown = predicted + added, compensated.warped + added
             y = net.residual.analysis(x, known, maps.maps.q_map, maps.masks)
         with self._phase("residual symbols"):
-            chosen = self.residual.quantise(y, maps.maps, maps.groups, residual_past, optimise=self._search.optimise)
+            blocks = self.residual.whole(maps.maps, maps.groups, residual_past)
+            chosen = self.residual.quantise(y, maps.maps, blocks, optimise=self._search.optimise)
             residual = self.residual.with_offsets(chosen, offsets)
-        picture = self._picture(residual, predicted, compensated.warped, maps)
+        picture = self._picture(residual, known, shown, maps)
         if self._search.skip:
-            shown = compensated.warped + self._added(residual, maps)
-            fewer = self._skip(residual, original, picture, shown, residual_past, maps)
+            fewer = self._skip(residual, original, (picture, shown), (blocks, residual_past), maps)
             if fewer is not residual:
-                residual, picture = fewer, self._picture(fewer, predicted, compensated.warped, maps)
+                residual, picture = fewer, self._picture(fewer, known, shown, maps)
         with self._phase("entropy"):
             flat = maps.q.reshape(-1)
             strings: tuple[dict[int, bytes], dict[int, bytes]] = ({}, {})
@@ -218,17 +220,22 @@ class InterCoder:
             return self.motion.quantise(y, condition, maps.maps, target.past, self._motion_quantiser)
 
     def _skip(
-        self, residual: GroupSymbols, original: Tensor, picture: Tensor, warped: Tensor, past: Past, maps: FrameMaps
+        self,
+        residual: GroupSymbols,
+        original: Tensor,
+        pictures: tuple[Tensor, Tensor],
+        known: tuple[Known, Past],
+        maps: FrameMaps,
     ) -> GroupSymbols:
         """The residual without blocks of cells that the warp and offsets show well enough for less.
 
-        Pictures are (1, 6, H/2, W/2).
+        pictures: (1, 6, H/2, W/2), what the residual makes, and the warp with offsets; known: see cell_bits.
         """
         with self._phase("skip search"):
             lmbda = lambda_of(maps.maps.q_map)
-            shown = [(_cell_error(original - p) * lmbda).reshape(-1).cpu().numpy() for p in (picture, warped)]
+            shown = [(_cell_error(original - p) * lmbda).reshape(-1).cpu().numpy() for p in pictures]
             zeros = self.residual.without_blocks(residual, np.ones(maps.q.size, np.bool_))
-            bits = [self.residual.cell_bits(s, maps.maps, maps.groups, past) for s in (residual, zeros)]
+            bits = [self.residual.cell_bits(s, *known) for s in (residual, zeros)]
             skipped = skipped_cells(bits[0], shown[0], bits[1], shown[1], maps.groups)
             skipped &= residual.y.any(axis=1)
             return self.residual.without_blocks(residual, skipped) if skipped.any() else residual
@@ -359,7 +366,8 @@ class InterCoder:
         own = maps.within(window)
         part = Compensated(*(window.crop(x, 16) for x in compensated))
         symbols = chain.symbols.take(window.rows(maps.groups.shape[1]))
-        return self._picture(symbols, self._refine(part, own), part.warped, own)
+        added = self.residual.offset_picture(symbols, own.maps)
+        return self._picture(symbols, self._refine(part, own) + added, part.warped + added, own)
 
     def _read(self, coder: LatentCoder | ResidualCoder, frame: FrameStrings) -> FrameSymbols:
         with self._phase("entropy"):
@@ -390,10 +398,8 @@ class InterCoder:
     def _picture(self, symbols: GroupSymbols, predicted: Tensor, warped: Tensor, maps: FrameMaps) -> Tensor:
         """The picture: cells of which every latent is 0 show the warp, so that what stands still stays as it is.
 
-        Offsets are added to both.
+        predicted, warped: with what offsets add.
         """
-        added = self._added(symbols, maps)
-        predicted, warped = predicted + added, warped + added
         coded = symbols.y.any(axis=1).reshape(maps.groups.shape)
         if not coded.any():
             return warped
@@ -402,10 +408,6 @@ class InterCoder:
         with self._phase("synthesis"):
             picture = self.net.residual.synthesis(y_hat, predicted, maps.maps.q_map, maps.masks)
             return torch.where(cell_mask(coded, 16, self.device) > 0, picture, warped)
-
-    def _added(self, symbols: GroupSymbols, maps: FrameMaps) -> Tensor:
-        """What offsets add, (1, 6, H/2, W/2); where there are none, 0."""
-        return self.residual.offset_picture(symbols, maps.maps)
 
 
 def _cell_error(difference: Tensor) -> Tensor:

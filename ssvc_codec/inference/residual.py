@@ -124,13 +124,10 @@ class ResidualCoder:
     # Encoding
 
     @torch.inference_mode()
-    def quantise(
-        self, y: Tensor, maps: Maps, groups: NDArray[np.integer], past: Past, *, optimise: bool
-    ) -> GroupSymbols:
+    def quantise(self, y: Tensor, maps: Maps, known: Known, *, optimise: bool) -> GroupSymbols:
         """Symbols of all cells. y: (1, 96, H/8, W/8); optimise: weighs each, and each block, against its bits."""
         size = (y.shape[2], y.shape[3])
         steps = _blocks(y * self.net.y_gain(maps.q_map, size))
-        known = self._whole(maps, groups, past)
         if optimise:
             worth = _blocks(self.net.worth(maps.q_map, size).expand(1, -1, *size))
             symbols = self._search.worthwhile(steps, worth, known)
@@ -166,17 +163,15 @@ class ResidualCoder:
     def _offset_contexts(q: NDArray[np.integer], past: Past) -> NDArray[np.int64]:
         return offset_contexts(q, past.symbols.z[:, N_BLOCKS:], past.known)
 
-    def cell_bits(
-        self, symbols: GroupSymbols, maps: Maps, groups: NDArray[np.integer], past: Past
-    ) -> NDArray[np.float32]:
-        """(n,) bits of every cell."""
-        bits = self._search.block_bits(symbols.y.reshape(-1, N_CHANNELS), self._whole(maps, groups, past))
-        contexts = self._offset_contexts(maps.q.reshape(-1), past)
+    def cell_bits(self, symbols: GroupSymbols, known: Known, past: Past) -> NDArray[np.float32]:
+        """(n,) bits of every cell. known: of past, see whole."""
+        bits = self._search.block_bits(symbols.y.reshape(-1, N_CHANNELS), known)
+        contexts = self._offset_contexts(known.q[::N_BLOCKS], past)
         offsets = self.offsets.bits[contexts, zigzag(symbols.z[:, N_BLOCKS:])]
         return bits.reshape(-1, N_BLOCKS).sum(axis=1) + offsets.sum(axis=1)
 
-    def _whole(self, maps: Maps, groups: NDArray[np.integer], past: Past) -> Known:
-        """Of all cells of a picture."""
+    def whole(self, maps: Maps, groups: NDArray[np.integer], past: Past) -> Known:
+        """What tables follow from, of all cells of a picture."""
         beside = block_neighbours(np.arange(maps.q.size), maps.q.shape[1], groups.reshape(-1))
         return self.known(maps.q.reshape(-1), past, beside)
 

@@ -83,7 +83,8 @@ def test_strings_of_groups_come_back(coder: ResidualCoder) -> None:
         assert not isinstance(found, BitstreamError)
         np.testing.assert_array_equal(found[0].z, symbols.z[rows])
         np.testing.assert_array_equal(found[0].y, symbols.y[rows])
-    priced = coder.cell_bits(symbols, Maps(q.reshape(ROWS, COLUMNS), torch.zeros(1), None), GROUPS, past)
+    known = coder.whole(Maps(q.reshape(ROWS, COLUMNS), torch.zeros(1), None), GROUPS, past)
+    priced = coder.cell_bits(symbols, known, past)
     assert float(priced.sum()) == pytest.approx(n_bits, abs=3 * 40)  # of each string, whole words and a rest of state
 
 
