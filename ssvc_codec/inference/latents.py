@@ -109,7 +109,7 @@ class LatentCoder:
         self.net, self.head, self.merge = net, head, merge
         self.coder = SymbolCoder(tables)
         self.device = device
-        self._anchors = lru_cache(maxsize=4)(lambda rows, columns: net.anchor_mask(rows, columns, torch.device(device)))
+        self._passes = lru_cache(maxsize=4)(lambda rows, columns: net.pass_numbers(rows, columns, torch.device(device)))
 
     def nothing(self, n_cells: int) -> Past:
         """What a frame knows after an I frame."""
@@ -140,12 +140,10 @@ class LatentCoder:
         z = torch.from_numpy(z_symbols).to(self.device).float().view(1, *grid, -1).permute(0, 3, 1, 2)
         index = from_rows(torch.from_numpy(self.y_indexes(z_symbols, flat, past)), grid, self.device)
         features = net.means.features(z / z_gain, condition, maps.q_map, maps.mask16)
-        anchors = net.anchor_mask(y.shape[2], y.shape[3], y.device)
-        mean_a = net.means.anchors(features) * gain
-        symbols_a = torch.where(anchors, quantiser(steps - mean_a, index), 0.0)
-        half = torch.where(anchors, symbols_a + mean_a, 0.0) / gain
-        mean_b = net.means.others(features, half, maps.mask16) * gain
-        symbols = torch.where(anchors, symbols_a, quantiser(steps - mean_b, index))
+        passes = self._passes(y.shape[2], y.shape[3])
+        symbols, _ = net.in_passes(
+            features, gain, passes, maps.mask16, lambda mean: quantiser(steps - mean * gain, index)
+        )
         return GroupSymbols(z_symbols, y_rows(symbols))
 
     def dequantise(self, symbols: GroupSymbols, condition: Tensor, maps: Maps) -> Tensor:
@@ -155,12 +153,9 @@ class LatentCoder:
         y = from_rows(torch.from_numpy(symbols.y.astype(np.int16)), grid, self.device).float()
         gain = net.y_gain(maps.q_map, (y.shape[2], y.shape[3]))
         features = net.means.features(z / net.z_gain(maps.q_map, grid), condition, maps.q_map, maps.mask16)
-        anchors = self._anchors(y.shape[2], y.shape[3])
-        steps = y / gain
-        mean_a = net.means.anchors(features)
-        half = torch.where(anchors, steps + mean_a, 0.0)
-        mean_b = net.means.others(features, half, maps.mask16)
-        return steps + torch.where(anchors, mean_a, mean_b)
+        passes = self._passes(y.shape[2], y.shape[3])
+        _, mean = net.in_passes(features, gain, passes, maps.mask16, lambda _: y)
+        return y / gain + mean
 
     def write(
         self,

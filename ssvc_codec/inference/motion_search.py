@@ -46,7 +46,6 @@ class _Tables(NamedTuple):
 
     number: Tensor  # (1, C_y, H/16, W/16) table of every symbol
     features: Tensor
-    mean: Tensor  # (1, C_y, H/16, W/16) of anchors, in quantiser steps
 
 
 class MotionSearch:
@@ -99,17 +98,20 @@ class MotionSearch:
         z = torch.from_numpy(z_symbols).to(steps.device).float().view(1, *maps.q.shape, -1).permute(0, 3, 1, 2)
         features = latents.means.features(z / z_gain, condition, maps.q_map, maps.mask16)
         at = from_rows(torch.from_numpy(index), maps.q.shape, str(steps.device))
-        return _Tables(at, features, latents.means.anchors(features) * gain)
+        return _Tables(at, features)
 
     def _quantise(self, steps: Tensor, gain: Tensor, tables: _Tables, target: MotionTarget) -> tuple[Tensor, Tensor]:
         """Symbols and means, in quantiser steps."""
         latents = self._net.motion.latents
-        anchors = latents.anchor_mask(steps.shape[2], steps.shape[3], steps.device)
-        symbols = torch.where(anchors, self._quantiser(steps - tables.mean, tables.number), 0.0)
-        half = torch.where(anchors, symbols + tables.mean, 0.0) / gain
-        others = latents.means.others(tables.features, half, target.maps.maps.mask16) * gain
-        mean = torch.where(anchors, tables.mean, others)
-        return torch.where(anchors, symbols, self._quantiser(steps - mean, tables.number)), mean
+        passes = latents.pass_numbers(steps.shape[2], steps.shape[3], steps.device)
+        symbols, mean = latents.in_passes(
+            tables.features,
+            gain,
+            passes,
+            target.maps.maps.mask16,
+            lambda mean: self._quantiser(steps - mean * gain, tables.number),
+        )
+        return symbols, mean * gain
 
 
 def symbol_bits(residual: Tensor, scale: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,10 +1,11 @@
-"""Latents of motion: gains, hyperprior, scales from integers, and two-pass mean context.
+"""Latents of motion: gains, hyperprior, scales from integers, and means in three passes.
 
 What scales and hyper-latents take from the frame before are integers, so floats never reach the parser.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -16,7 +17,9 @@ from ..entropy.tables import SCALE_MIN
 from .blocks import DepthwiseBlock, GainTable, GroupMask, MaskedConv, Pointwise, round_ste, silu
 from .scale_head import SCALE_STEP, ScaleHead
 
-__all__ = ["LatentModel", "LatentOutput", "Symbols"]
+__all__ = ["N_PASSES", "LatentModel", "LatentOutput", "Symbols"]
+
+N_PASSES = 3  # in which means are found, each from what was decoded before it
 
 
 class Symbols(NamedTuple):
@@ -60,21 +63,34 @@ class _HyperAnalysis(nn.Module):
             return self.head(h.float())
 
 
+class _Pass(nn.Module):
+    """Means of the latents of one pass, from those of the passes before."""
+
+    def __init__(self, n_y: int, width: int) -> None:
+        super().__init__()
+        self.linear = MaskedConv(n_y, n_y, scale=0.0)
+        self.context = Pointwise(n_y, width)
+        self.block = DepthwiseBlock(width)
+        self.head = Pointwise(width, n_y, scale=0.0)
+
+    def forward(self, features: Tensor, known: Tensor, mask: GroupMask | None) -> Tensor:
+        h = self.block(features + self.context(known), mask)
+        with torch.autocast(features.device.type, enabled=False):
+            return self.head(h.float()) + self.linear(known.float(), mask)
+
+
 class _Means(nn.Module):
     """h_s, the condition, and the context; nothing here reaches the parser."""
 
     def __init__(self, n_y: int, n_z: int, width: int, n_condition: int) -> None:
         super().__init__()
-        self.context_linear = MaskedConv(n_y, n_y, scale=0.0)
         self.embed = Pointwise(n_z, width, scale=1.4)
         self.up = Pointwise(width, 4 * width, scale=1.4)
         self.q_scale = GainTable(width)
         self.condition = Pointwise(n_condition, width)
         self.first = DepthwiseBlock(width)
-        self.first_head = Pointwise(width, n_y, scale=0.0)
-        self.context = Pointwise(n_y, width)
-        self.second = DepthwiseBlock(width)
-        self.second_head = Pointwise(width, n_y, scale=0.0)
+        self.head = Pointwise(width, n_y, scale=0.0)
+        self.passes = nn.ModuleList([_Pass(n_y, width) for _ in range(N_PASSES - 1)])
 
     def features(self, z_hat: Tensor, condition: Tensor, q: Tensor, mask: GroupMask | None) -> Tensor:
         """Features at 1/16 from the dequantised hyper-latents and what is known of the frame.
@@ -84,16 +100,14 @@ class _Means(nn.Module):
         h = nn.functional.pixel_shuffle(silu(self.up(silu(self.embed(z_hat)))), 2)
         return self.first(self.q_scale.multiply(h + self.condition(condition), q), mask)
 
-    def anchors(self, features: Tensor) -> Tensor:
-        """Means of every latent before context; used for the first half."""
+    def before(self, features: Tensor) -> Tensor:
+        """Means of every latent before context; used for the first pass."""
         with torch.autocast(features.device.type, enabled=False):
-            return self.first_head(features.float())
+            return self.head(features.float())
 
-    def others(self, features: Tensor, anchors: Tensor, mask: GroupMask | None) -> Tensor:
-        """Means given the first half; used for the second. anchors: y_hat less its base there, 0 elsewhere."""
-        h = self.second(features + self.context(anchors), mask)
-        with torch.autocast(features.device.type, enabled=False):
-            return self.second_head(h.float()) + self.context_linear(anchors.float(), mask)
+    def given(self, number: int, features: Tensor, known: Tensor, mask: GroupMask | None) -> Tensor:
+        """Means used for pass number (1, 2). known: y_hat less its base in the passes before, 0 elsewhere."""
+        return self.passes[number - 1](features, known, mask)
 
 
 class LatentModel(nn.Module):
@@ -109,7 +123,7 @@ class LatentModel(nn.Module):
         anchor_run: int,
         steps: tuple[float, float],
     ) -> None:
-        """n_condition: channels known at 1/16 without these latents. anchor_run: channels of one checkerboard phase.
+        """n_condition: channels known at 1/16 without these latents. anchor_run: channels that go through passes together.
 
         steps: gains of orthonormal components at q 0 and 63 to start from.
         """
@@ -124,12 +138,30 @@ class LatentModel(nn.Module):
         self.means = _Means(n_y, n_z, width, n_condition)
         self.register_buffer("_activity", torch.from_numpy(activity_table()).float(), persistent=False)
 
-    def anchor_mask(self, rows: int, columns: int, device: torch.device) -> Tensor:
-        """(1, C_y, rows, columns) bool: the half of the latents whose means use no context."""
-        i = torch.arange(rows, device=device)[:, None]
-        j = torch.arange(columns, device=device)
+    def pass_numbers(self, rows: int, columns: int, device: torch.device) -> Tensor:
+        """(1, C_y, rows, columns) int64, in which pass a latent is: 0 for a quarter, 1 for that diagonal to it, 2 for the rest."""
+        i = torch.arange(rows, device=device)[:, None] % 2
         c = torch.arange(self.n_y, device=device)[:, None, None] // self.anchor_run
-        return ((i + j + c) % 2 == 0)[None]
+        j = (torch.arange(columns, device=device) + c) % 2
+        return torch.where(i == j, i, 2)[None]
+
+    def in_passes(
+        self,
+        features: Tensor,
+        gain: Tensor,
+        numbers: Tensor,
+        mask: GroupMask | None,
+        symbols_of: Callable[[Tensor], Tensor],
+    ) -> tuple[Tensor, Tensor]:
+        """Symbols and means of all latents. numbers: see pass_numbers; symbols_of: symbols where these are the means."""
+        mean = self.means.before(features)
+        symbols = symbols_of(mean)
+        for number in range(1, N_PASSES):
+            before = numbers < number
+            known = torch.where(before, symbols / gain + mean, 0.0)
+            mean = torch.where(before, mean, self.means.given(number, features, known, mask))
+            symbols = torch.where(before, symbols, symbols_of(mean))
+        return symbols, mean
 
     @torch.no_grad()
     def _levels(self, y: Tensor) -> Tensor:
@@ -189,17 +221,14 @@ class LatentModel(nn.Module):
         index = self.scale_head(z_symbols, 1 / z_gain, q, self.activity(previous))
         y_scale = SCALE_MIN * torch.exp(index * SCALE_STEP)
         features = self.means.features(z_symbols / z_gain, condition, q, mask)
-        anchors = self.anchor_mask(y.shape[2], y.shape[3], y.device)
-        mean_a = self.means.anchors(features) * gain
-        half = torch.where(anchors, round_ste(steps - mean_a) + mean_a, 0.0)
-        mean_b = self.means.others(features, half / gain, mask) * gain
-        mean = torch.where(anchors, mean_a, mean_b)
-        symbols = round_ste(steps - mean)
+        numbers = self.pass_numbers(y.shape[2], y.shape[3], y.device)
+        symbols, mean = self.in_passes(features, gain, numbers, mask, lambda mean: round_ste(steps - mean * gain))
+        left = steps - mean * gain
         known = torch.ones_like(previous.known)
         # What is no number makes the loss no number, and the batch is skipped: it must not fail here before.
         kept = Symbols(z_symbols.detach().nan_to_num(), symbols.detach().nan_to_num(), known)
-        y_hat = (symbols + mean) / gain + base
-        return LatentOutput(y_hat, steps - mean, y_scale, z, self._z_scales(previous, q), kept)
+        y_hat = symbols / gain + mean + base
+        return LatentOutput(y_hat, left, y_scale, z, self._z_scales(previous, q), kept)
 
     @torch.no_grad()
     def start_gains(self, deviation: Tensor) -> None:
