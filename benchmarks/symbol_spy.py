@@ -11,9 +11,9 @@ from unittest.mock import patch
 import numpy as np
 from numpy.typing import NDArray
 
-from ssvc_codec.entropy import IntegerBlockHeads, IntegerScaleHead
 from ssvc_codec.entropy.coder import StringDecoder
 from ssvc_codec.entropy.plain_tables import PlainTables
+from ssvc_codec.entropy.scale_head import IntegerLayers
 
 __all__ = ["Digests", "Spy"]
 
@@ -26,12 +26,8 @@ class Digests(NamedTuple):
     n_symbols: int
 
 
-# What computes table indexes, from one row for each cell or block in every argument.
-HEADS: tuple[tuple[type, str], ...] = (
-    (IntegerScaleHead, "y_indexes"),
-    (IntegerBlockHeads, "first"),
-    (IntegerBlockHeads, "second"),
-)
+# What computes table indexes, from one row for each cell, position or block in every argument.
+HEADS: tuple[tuple[type, str], ...] = ((IntegerLayers, "__call__"),)
 Head = tuple[Any, Callable[..., NDArray[np.uint8]]]
 
 
@@ -88,12 +84,12 @@ class Spy:
 
     def _all_at_once(self, head: Head) -> list[NDArray[np.uint8]]:
         calls = [rows for other, rows in self._calls if other == head]
-        joined = [None if column[0] is None else np.concatenate(column) for column in zip(*calls, strict=True)]
+        joined = [np.concatenate(column) for column in zip(*calls, strict=True)]
         ends = np.cumsum([len(rows[0]) for rows in calls])
         of, compute = head
         return np.split(compute(of, *joined), ends[:-1])
 
 
 def cut(rows: Sequence[Any], i: int) -> list[Any]:
-    """One cell of every argument that is there."""
-    return [None if row is None else row[i : i + 1] for row in rows]
+    """One row of every argument."""
+    return [row[i : i + 1] for row in rows]

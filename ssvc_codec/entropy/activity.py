@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["N_Z_STATES", "activity_rows", "activity_table", "band_edges"]
+__all__ = ["N_Z_STATES", "activity_table", "band_edges"]
 
 N_Z_STATES = 4  # of a hyper-latent in the frame before: unknown, 0, 1, 2 or more in magnitude
 FLAG = 64  # last input of a cell whose earlier symbols are known
@@ -32,17 +32,3 @@ def band_edges(n_y: int) -> tuple[int, ...]:
 def activity_table() -> NDArray[np.uint8]:
     """(256,) uint8: level of a sum of magnitudes, 16 log2(1 + sum) rounded to nearest, at most 127."""
     return np.array([min(127, math.floor(16 * math.log2(1 + s) + 0.5)) for s in range(TABLE_SIZE)], dtype=np.uint8)
-
-
-def activity_rows(y: NDArray[np.integer], known: NDArray[np.bool_]) -> NDArray[np.int32]:
-    """Inputs of the scale head from the symbols of the frame before.
-
-    y: (n, 4 C_y) symbols of n cells; known: (n,), where they count. Returns (n, 4 bands + 1) int32, for each
-    band the level at each of the 4 positions, and the flag; 0 where unknown.
-    """
-    n, columns = y.shape
-    magnitude = np.abs(y.reshape(n, 4, columns // 4).astype(np.int64))
-    sums = np.add.reduceat(magnitude, band_edges(columns // 4)[:-1], axis=2).swapaxes(1, 2)
-    rows = activity_table()[np.minimum(sums, TABLE_SIZE - 1)].reshape(n, -1).astype(np.int32)
-    rows = np.concatenate([rows, np.full((n, 1), FLAG, np.int32)], axis=1)
-    return np.where(known[:, None], rows, 0)

@@ -27,11 +27,11 @@ class IntegerBlockHeads:
 
     def first(self, inputs: NDArray[np.float32], q: NDArray[np.integer]) -> NDArray[np.uint8]:
         """(n, 16) from (n, 26) inputs; q: (n,)."""
-        return np.maximum(self._first(inputs, _one(q)), 1)
+        return np.maximum(self._first(inputs, q), 1)
 
     def second(self, inputs: NDArray[np.float32], q: NDArray[np.integer]) -> NDArray[np.uint8]:
         """(n, 80) from (n, 43) inputs; q: (n,)."""
-        return np.maximum(self._second(inputs, _one(q)), 1)
+        return np.maximum(self._second(inputs, q), 1)
 
     def known_answer(self) -> str:
         """SHA-256 of the indexes for a fixed pattern; compared with the stored one when a model is loaded."""
@@ -42,7 +42,3 @@ class IntegerBlockHeads:
         digest = hashlib.sha256(self.first(inputs[:, : N_INPUTS[0]], q).tobytes())
         digest.update(self.second(inputs, q).tobytes())
         return digest.hexdigest()
-
-
-def _one(q: NDArray[np.integer]) -> NDArray[np.integer]:
-    return q[:1] if q.size and (q == q[0]).all() else q

@@ -43,7 +43,9 @@ class IntegerLayers:
         self.n_inputs, self.n_columns = self._weights[0].shape[0], self._weights[2].shape[1]
 
     def __call__(self, a: NDArray[np.float32], q: NDArray[np.integer]) -> NDArray[np.uint8]:
-        """a: (n, n_inputs) integers of -127..127; q: (n,), or (1,) for all. Returns (n, n_columns)."""
+        """a: (n, n_inputs) integers of -127..127; q: (n,). Returns (n, n_columns)."""
+        if q.size and (q == q[0]).all():
+            q = q[:1]  # one row of biases serves all
         for layer in (0, 1, 2):
             bias = self._biases[layer]
             a = a @ self._weights[layer]
@@ -69,7 +71,6 @@ class IntegerScaleHead:
             raise ModelError(f"the model has no integer tensor {error}") from error
         self._layers = IntegerLayers(tensors)
         self.n_z = self._dequant.shape[1]
-        self.n_extra = self._layers.n_inputs - self.n_z  # integer inputs beside z
         self.n_columns = self._layers.n_columns
 
     def z_indexes(self, q: NDArray[np.integer], states: NDArray[np.integer] | None = None) -> NDArray[np.uint8]:
@@ -80,33 +81,27 @@ class IntegerScaleHead:
         spread = rows.reshape(q.size, -1, self.n_z)
         return np.take_along_axis(spread, states[:, None].astype(np.int64), axis=1)[:, 0]
 
-    def y_indexes(
-        self, z: NDArray[np.int32], q: NDArray[np.integer], extra: NDArray[np.int32] | None = None
-    ) -> NDArray[np.uint8]:
-        """z: (n, C_z) symbols; q: (n,) q_index of each cell; extra: (n, n_extra). Returns (n, 4 C_y)."""
-        if q.size and (q == q[0]).all():
-            q = q[:1]  # one row serves all cells
-        a = _limited(((z.astype(np.int64) * self._dequant[q] + 128) >> 8).astype(np.float32))
-        if extra is not None:
-            a = np.concatenate([a, extra.astype(np.float32)], axis=1)
-        return self._layers(a, q)
+    def z_inputs(self, z: NDArray[np.int32], q: NDArray[np.integer]) -> NDArray[np.float32]:
+        """What the first layer takes of z, (n, C_z). z: (n, C_z) symbols; q: (n,) q_index of each cell."""
+        return _limited(((z.astype(np.int64) * self._dequant[q] + 128) >> 8).astype(np.float32))
+
+    def y_indexes(self, z: NDArray[np.int32], q: NDArray[np.integer]) -> NDArray[np.uint8]:
+        """z: (n, C_z) symbols; q: (n,) q_index of each cell. Returns (n, 4 C_y)."""
+        return self._layers(self.z_inputs(z, q), q)
 
     def known_answer(self) -> str:
         """SHA-256 of the indexes for a fixed pattern; compared with the stored one when a model is loaded."""
         n = 128
         steps = np.arange(n * self.n_z, dtype=np.int64).reshape(n, self.n_z)
-        z = ((steps * 2654435761 >> 7) % 41 - 20).astype(np.int32)
         q = (np.arange(n) % 64).astype(np.int64)
-        states = extra = None
         n_states = self.z_index.shape[1] // self.n_z
-        if n_states > 1:
-            states = (steps * 40503 >> 3) % n_states
-        if self.n_extra:
-            pattern = np.arange(n * self.n_extra, dtype=np.int64).reshape(n, self.n_extra)
-            extra = ((pattern * 2654435761 >> 9) % 128).astype(np.int32)
+        states = (steps * 40503 >> 3) % n_states if n_states > 1 else None
         digest = hashlib.sha256(self.z_indexes(q, states).tobytes())
-        digest.update(self.y_indexes(z, q, extra).tobytes())
+        digest.update(self._some_indexes(steps, q).tobytes())
         return digest.hexdigest()
+
+    def _some_indexes(self, steps: NDArray[np.int64], q: NDArray[np.integer]) -> NDArray[np.uint8]:
+        return self.y_indexes(((steps * 2654435761 >> 7) % 41 - 20).astype(np.int32), q)
 
 
 def _limited(a: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -21,7 +21,7 @@ from ..weights import Model
 from .compensation import Compensated, compensate
 from .device import fast_dtype, pick_device
 from .latents import GroupSymbols, LatentCoder, Past
-from .loading import load_block_heads, load_head, load_plain_tables, load_tables, load_weights
+from .loading import load_block_heads, load_plain_tables, load_tables, load_vector_head, load_weights
 from .maps import CellMaps, cell_mask
 from .merge_coding import CellGrid, load_merge_coder
 from .merge_search import search_merges
@@ -103,14 +103,12 @@ class InterCoder:
             raise ModelError(f"model {model.name}: {error}") from error
         load_weights(self.net, model, "inter")
         self.net.to(self.device)
-        tables = load_tables(model)
+        tables = load_tables(model, "laplace")
         merge = load_merge_coder(model)
-        heads = load_head(model, "motion"), load_block_heads(model)
+        heads = load_vector_head(model), load_block_heads(model)
         self.motion = LatentCoder(self.net.motion.latents, heads[0], tables, device=self.device, merge=merge)
         plain = load_plain_tables(model, "classes"), load_plain_tables(model, "offsets")
-        self.residual = ResidualCoder(
-            self.net.residual, heads[1], load_tables(model, "residual.tables"), *plain, device=self.device
-        )
+        self.residual = ResidualCoder(self.net.residual, heads[1], tables, *plain, device=self.device)
         self._motion_quantiser = Quantiser(tables, self.device, optimise=search.optimise)
         self._motion_search = MotionSearch(self.net, self.motion, self._motion_quantiser)
         self.dtype = fast_dtype(self.device) if reduced_precision else torch.float32
@@ -217,7 +215,8 @@ class InterCoder:
             with self._phase("motion search"):
                 y = self._motion_search(y, condition, target, n_steps=self._search.motion_steps)
         with self._phase("motion analysis"):
-            return self.motion.quantise(y, condition, maps.maps, target.past, self._motion_quantiser)
+            found = self.motion.quantise(y, condition, maps.maps, maps.groups, target.past, self._motion_quantiser)
+            return found.symbols
 
     def _skip(
         self,

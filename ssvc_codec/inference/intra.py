@@ -44,7 +44,7 @@ class IntraCoder:
         Raises ModelError where the integer head does not give its known answer here.
         """
         self.device = pick_device(device)
-        self.head = load_head(model, "intra")
+        self.head = load_head(model)
         tables = load_tables(model)
         self.coder = SymbolCoder(tables)
         self._quantiser = Quantiser(tables, self.device, optimise=optimise)

@@ -11,8 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..entropy import IntegerScaleHead, StringDecoder, SymbolCoder
-from ..entropy.activity import N_Z_STATES, activity_rows
+from ..entropy import StringDecoder, SymbolCoder
+from ..entropy.activity import N_Z_STATES
+from ..entropy.vector_head import IntegerVectorHead
+from ..entropy.vectors import N_PASSES, VectorContext, position_neighbours
 from ..errors import BitstreamError
 from ..nets.blocks import GroupMask
 from ..nets.latents import LatentModel
@@ -20,7 +22,7 @@ from .merge_coding import CellGrid, MergeCoder, MergeContext, MergeTail
 from .quantiser import SYMBOL_LIMIT, Quantiser
 from .rows import from_rows, y_rows, z_rows
 
-__all__ = ["GroupSymbols", "LatentCoder", "Maps", "Past", "Start", "Substream"]
+__all__ = ["GroupSymbols", "LatentCoder", "Maps", "Past", "Quantised", "Start", "Substream"]
 
 Start = NDArray[np.int32]  # (2,) dx and dy in quarter samples, from which a chain of motion starts
 START_INDEX = np.full(2, 63, np.uint8)  # the widest table
@@ -94,13 +96,21 @@ class Maps(NamedTuple):
     mask16: GroupMask | None
 
 
+class Quantised(NamedTuple):
+    """What LatentCoder.quantise gives."""
+
+    symbols: GroupSymbols
+    features: Tensor  # of means, see LatentModel
+    tables: Tensor  # (1, C_y, H/16, W/16) of every latent
+
+
 class LatentCoder:
     """One LatentModel with its integer head, tables and quantiser."""
 
     def __init__(
         self,
         net: LatentModel,
-        head: IntegerScaleHead,
+        head: IntegerVectorHead,
         tables: Sequence[NDArray[np.uint32]],
         *,
         device: str,
@@ -123,12 +133,29 @@ class LatentCoder:
         states = 1 + np.minimum(np.abs(past.symbols.z), N_Z_STATES - 2)
         return self.head.z_indexes(q, np.where(past.known[:, None], states, 0))
 
-    def y_indexes(self, z: NDArray[np.int32], q: NDArray[np.integer], past: Past) -> NDArray[np.uint8]:
-        """Tables of the latents of every cell, (n, 4 C_y), from its hyper-latents."""
-        return self.head.y_indexes(z, q, activity_rows(past.symbols.y, past.known))
+    def context(
+        self, z: NDArray[np.int32], q: NDArray[np.integer], past: Past, beside: NDArray[np.int64]
+    ) -> VectorContext:
+        """What tables of latents follow from. z: (n, C_z) hyper-latents; beside: see position_neighbours."""
+        return VectorContext.of(self.head.z_inputs(z, q), q, past.symbols.y, past.known, beside)
 
-    def quantise(self, y: Tensor, condition: Tensor, maps: Maps, past: Past, quantiser: Quantiser) -> GroupSymbols:
-        """Symbols of all cells. y: (1, C_y, H/16, W/16) less its base; condition: see LatentModel."""
+    def y_indexes(self, context: VectorContext, y: NDArray[np.int32]) -> list[NDArray[np.uint8]]:
+        """Tables of the latents y (n, 4 C_y) in each pass, 0 for those of other passes."""
+        return [self.head.pass_indexes(number, context, y) for number in range(N_PASSES)]
+
+    def quantise(
+        self,
+        y: Tensor,
+        condition: Tensor,
+        maps: Maps,
+        groups: NDArray[np.integer],
+        past: Past,
+        quantiser: Quantiser,
+    ) -> Quantised:
+        """Symbols of all cells. y: (1, C_y, H/16, W/16) less its base; condition: see LatentModel.
+
+        groups: (rows, columns).
+        """
         net, grid = self.net, maps.q.shape
         flat = maps.q.reshape(-1)
         gain = net.y_gain(maps.q_map, (y.shape[2], y.shape[3]))
@@ -138,13 +165,21 @@ class LatentCoder:
         z_symbols = z_rows(z)
         z_symbols[self.z_indexes(flat, past) == 0] = 0
         z = torch.from_numpy(z_symbols).to(self.device).float().view(1, *grid, -1).permute(0, 3, 1, 2)
-        index = from_rows(torch.from_numpy(self.y_indexes(z_symbols, flat, past)), grid, self.device)
+        context = self.context(
+            z_symbols, flat, past, position_neighbours(np.arange(flat.size), grid[1], groups.reshape(-1))
+        )
+        indexes: list[Tensor] = []
+
+        def symbols_of(mean: Tensor, symbols: Tensor) -> Tensor:
+            index = self.head.pass_indexes(len(indexes), context, y_rows(symbols))
+            indexes.append(from_rows(torch.from_numpy(index), grid, self.device))
+            return quantiser(steps - mean * gain, indexes[-1])
+
         features = net.means.features(z / z_gain, condition, maps.q_map, maps.mask16)
         passes = self._passes(y.shape[2], y.shape[3])
-        symbols, _ = net.in_passes(
-            features, gain, passes, maps.mask16, lambda mean: quantiser(steps - mean * gain, index)
-        )
-        return GroupSymbols(z_symbols, y_rows(symbols))
+        symbols, _ = net.in_passes(features, gain, passes, maps.mask16, symbols_of)
+        tables = torch.stack(indexes).sum(0)
+        return Quantised(GroupSymbols(z_symbols, y_rows(symbols)), features, tables)
 
     def dequantise(self, symbols: GroupSymbols, condition: Tensor, maps: Maps) -> Tensor:
         """y_hat less its base (N, C_y, H/16, W/16) float32 from the symbols of all cells of N pictures."""
@@ -154,7 +189,7 @@ class LatentCoder:
         gain = net.y_gain(maps.q_map, (y.shape[2], y.shape[3]))
         features = net.means.features(z / net.z_gain(maps.q_map, grid), condition, maps.q_map, maps.mask16)
         passes = self._passes(y.shape[2], y.shape[3])
-        _, mean = net.in_passes(features, gain, passes, maps.mask16, lambda _: y)
+        _, mean = net.in_passes(features, gain, passes, maps.mask16, lambda *_: y)
         return y / gain + mean
 
     def write(
@@ -166,8 +201,9 @@ class LatentCoder:
         grid: CellGrid,
     ) -> bytes:
         """The string of the cells of one group; every argument has one row for each of them."""
-        z_index = self.z_indexes(q, past)
-        parts = [(symbols.z, z_index), (symbols.y, self.y_indexes(symbols.z, q, past))]
+        context = self.context(symbols.z, q, past, position_neighbours(grid.rows, grid.n_columns))
+        parts = [(symbols.z, self.z_indexes(q, past))]
+        parts += [(symbols.y, index) for index in self.y_indexes(context, symbols.y)]
         if start is not None:
             parts.insert(0, (start, START_INDEX))
         if self.merge is None:
@@ -210,12 +246,22 @@ class LatentCoder:
         q, past = np.concatenate([part.q for part in parts]), Past.joined([part.past for part in parts])
         z_index = self.z_indexes(q, past)
         z = np.concatenate([decoder.read(z_index[rows]) for _, decoder, rows in opened])
-        y_index = self.y_indexes(z, q, past)
+        context = VectorContext.joined(
+            [
+                self.context(z[rows], part.q, part.past, position_neighbours(part.grid.rows, part.grid.n_columns))
+                for part, (_, _, rows) in zip(parts, opened, strict=True)
+            ]
+        )
+        y = np.zeros((q.size, self.head.n_columns), np.int32)
+        for number in range(N_PASSES):
+            index = self.head.pass_indexes(number, context, y)
+            for _, decoder, rows in opened:
+                y[rows] += decoder.read(index[rows])
         for k, decoder, rows in opened:
             own = found[k]
             assert not isinstance(own, BitstreamError)
             try:
-                symbols = GroupSymbols(z[rows], decoder.read(y_index[rows]))
+                symbols = GroupSymbols(z[rows], y[rows])
                 if self.merge is not None:
                     part = substreams[k]
                     context = self.merge_context(part.q, symbols.y, part.past.symbols, part.past.known, part.grid)

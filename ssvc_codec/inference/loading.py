@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -13,32 +14,40 @@ from ..entropy import IntegerBlockHeads, IntegerScaleHead
 from ..entropy.blocks import N_CLASSES, N_CONTEXTS
 from ..entropy.offsets import N_OFFSET_CONTEXTS, N_OFFSET_SYMBOLS
 from ..entropy.plain_tables import PlainTables
+from ..entropy.vector_head import IntegerVectorHead
 from ..errors import ModelError
 from ..weights import Model
 
-__all__ = ["load_block_heads", "load_head", "load_plain_tables", "load_tables", "load_weights"]
+__all__ = ["load_block_heads", "load_head", "load_plain_tables", "load_tables", "load_vector_head", "load_weights"]
+
+Head = TypeVar("Head", IntegerScaleHead, IntegerVectorHead, IntegerBlockHeads)
 
 PLAIN_SHAPES = {"classes": (N_CONTEXTS, N_CLASSES), "offsets": (N_OFFSET_CONTEXTS, N_OFFSET_SYMBOLS)}
 # Parts of networks whose integers lie elsewhere in a model.
 STORED_APART = ("scale_head.", "residual.entropy.", "_tables.")
 
 
-def load_head(model: Model, kind: str) -> IntegerScaleHead:
-    """The integer head of a kind of substream, tested. Raises ModelError."""
-    head = IntegerScaleHead(model.group(f"{kind}.head"))
-    known = model.config.get("known_answer", {})
-    if not isinstance(known, Mapping) or known.get(kind) != head.known_answer():
-        raise ModelError(f"model {model.name}: the integer scale head fails its known-answer test on this machine")
-    return head
+def load_head(model: Model) -> IntegerScaleHead:
+    """The integer head of I frames, tested. Raises ModelError."""
+    return _tested(IntegerScaleHead(model.group("intra.head")), model, "intra")
+
+
+def load_vector_head(model: Model) -> IntegerVectorHead:
+    """The integer head of MOTION, tested. Raises ModelError."""
+    return _tested(IntegerVectorHead(model.group("motion.head")), model, "motion")
 
 
 def load_block_heads(model: Model) -> IntegerBlockHeads:
     """The integer heads of RESIDUAL, tested. Raises ModelError."""
     heads = IntegerBlockHeads(model.group("residual.first"), model.group("residual.second"))
+    return _tested(heads, model, "residual")
+
+
+def _tested(head: Head, model: Model, kind: str) -> Head:
     known = model.config.get("known_answer", {})
-    if not isinstance(known, Mapping) or known.get("residual") != heads.known_answer():
+    if not isinstance(known, Mapping) or known.get(kind) != head.known_answer():
         raise ModelError(f"model {model.name}: the integer scale head fails its known-answer test on this machine")
-    return heads
+    return head
 
 
 def load_plain_tables(model: Model, name: str) -> PlainTables:

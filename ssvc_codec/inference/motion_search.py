@@ -13,14 +13,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..entropy.tables import N_TABLES, scale_of_index
+from ..entropy.tables import N_TABLES, laplace_scale_of_index
 from ..nets.inter import InterMasks, InterNet, Planes
 from ..nets.lagrangian import KNEE, PLANE_WEIGHTS, lambda_of
+from ..nets.laplace import laplace_bits, laplace_slope
 from ..nets.motion import warp
-from .latents import LatentCoder, Past
+from .latents import LatentCoder, Past, Quantised
 from .quantiser import Quantiser
 from .reference import FrameMaps
-from .rows import from_rows, z_rows
 
 __all__ = ["MotionSearch", "MotionTarget", "finer_flow", "symbol_bits"]
 
@@ -28,7 +28,6 @@ RATE = 0.14  # of Adam, in quantiser steps, over the root of the number of steps
 MEMORY = 0.9  # of both of Adam's means
 STEPS_PER_TABLE = 4  # hyper-latents, and tables with them, are chosen anew after so many
 BLOCK = 16  # samples on each side over which the error of the warp is averaged
-LEAST_LIKELIHOOD = 1e-9
 
 
 class MotionTarget(NamedTuple):
@@ -41,19 +40,12 @@ class MotionTarget(NamedTuple):
     maps: FrameMaps
 
 
-class _Tables(NamedTuple):
-    """What follows from the hyper-latents."""
-
-    number: Tensor  # (1, C_y, H/16, W/16) table of every symbol
-    features: Tensor
-
-
 class MotionSearch:
     """Improves what analysis gives."""
 
     def __init__(self, net: InterNet, coder: LatentCoder, quantiser: Quantiser) -> None:
         self._net, self._coder, self._quantiser = net, coder, quantiser
-        self._scales = torch.tensor([scale_of_index(k) for k in range(N_TABLES)], device=coder.device)
+        self._scales = torch.tensor([laplace_scale_of_index(k) for k in range(N_TABLES)], device=coder.device)
 
     def __call__(self, y: Tensor, condition: Tensor, target: MotionTarget, *, n_steps: int) -> Tensor:
         """The best of n_steps latents beside those given; all (1, C_y, H/16, W/16), less their base."""
@@ -63,23 +55,25 @@ class MotionSearch:
         back = self._net.motion.linear_back.weight.float().t()[:, :, None, None]
         steps, rate = y * gain, RATE / math.sqrt(max(n_steps, 1))
         first, second = torch.zeros_like(steps), torch.zeros_like(steps)
-        best, least, tables = y, math.inf, None
+        best, least, tables, scale = y, math.inf, None, steps
         for k in range(n_steps + 1):
             if tables is None or k % STEPS_PER_TABLE == 0:
-                tables = self._tables(steps, gain, condition, target)
+                tables = self._coder.quantise(
+                    steps / gain, condition, maps, target.maps.groups, target.past, self._quantiser
+                )
+                scale = self._scales[tables.tables.long()]
             symbols, mean = self._quantise(steps, gain, tables, target)
             y_hat = (symbols + mean) / gain + base
             masks = InterMasks(at4=target.maps.cells.at4)
             flow = self._net.motion.synthesis(y_hat, target.expected, maps.q_map, masks)
-            scale = self._scales[tables.number.long()]
-            bits, _ = symbol_bits(symbols, scale, tables.number)
+            bits, _ = symbol_bits(symbols, scale, tables.tables)
             error, slope = _warp_cost(flow, target)
             cost = float(bits.sum()) + error
             if cost < least:
                 best, least = steps / gain, cost
             if k == n_steps:
                 break
-            _, rising = symbol_bits(steps - mean, scale, tables.number)
+            _, rising = symbol_bits(steps - mean, scale, tables.tables)
             gradient = rising + F.conv2d(F.pixel_unshuffle(slope, 4), back) / gain
             first = MEMORY * first + (1 - MEMORY) * gradient
             second = MEMORY * second + (1 - MEMORY) * gradient.square()
@@ -87,20 +81,7 @@ class MotionSearch:
             steps = steps - rate * (first / whole) / ((second / whole).sqrt() + 1e-8)
         return best
 
-    def _tables(self, steps: Tensor, gain: Tensor, condition: Tensor, target: MotionTarget) -> _Tables:
-        """As LatentCoder.quantise finds them."""
-        latents, maps = self._net.motion.latents, target.maps.maps
-        z_gain = latents.z_gain(maps.q_map, maps.q.shape)
-        z_symbols = z_rows(torch.round(latents.hyper_analysis(steps, maps.mask16) * z_gain))
-        flat = maps.q.reshape(-1)
-        z_symbols[self._coder.z_indexes(flat, target.past) == 0] = 0
-        index = self._coder.y_indexes(z_symbols, flat, target.past)
-        z = torch.from_numpy(z_symbols).to(steps.device).float().view(1, *maps.q.shape, -1).permute(0, 3, 1, 2)
-        features = latents.means.features(z / z_gain, condition, maps.q_map, maps.mask16)
-        at = from_rows(torch.from_numpy(index), maps.q.shape, str(steps.device))
-        return _Tables(at, features)
-
-    def _quantise(self, steps: Tensor, gain: Tensor, tables: _Tables, target: MotionTarget) -> tuple[Tensor, Tensor]:
+    def _quantise(self, steps: Tensor, gain: Tensor, tables: Quantised, target: MotionTarget) -> tuple[Tensor, Tensor]:
         """Symbols and means, in quantiser steps."""
         latents = self._net.motion.latents
         passes = latents.pass_numbers(steps.shape[2], steps.shape[3], steps.device)
@@ -109,21 +90,15 @@ class MotionSearch:
             gain,
             passes,
             target.maps.maps.mask16,
-            lambda mean: self._quantiser(steps - mean * gain, tables.number),
+            lambda mean, _: self._quantiser(steps - mean * gain, tables.tables),
         )
         return symbols, mean * gain
 
 
 def symbol_bits(residual: Tensor, scale: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
-    """Bits of Gaussian symbols of unit bins, and how they rise with the symbol; 0 at index 0."""
-    size = residual.abs()
-    low, high = (size - 0.5) / scale, (size + 0.5) / scale
-    likelihood = 0.5 * (torch.erfc(low / math.sqrt(2)) - torch.erfc(high / math.sqrt(2)))
-    in_reach, coded = likelihood > LEAST_LIKELIHOOD, index != 0
-    likelihood = likelihood.clamp_min(LEAST_LIKELIHOOD)
-    density = (torch.exp(-low.square() / 2) - torch.exp(-high.square() / 2)) / (scale * math.sqrt(2 * math.pi))
-    rising = torch.where(in_reach, density / likelihood, size / scale.square()) / math.log(2)
-    bits = torch.where(in_reach, -likelihood.log2(), (size / scale).square() / (2 * math.log(2)))
+    """Bits of Laplace symbols of unit bins, and how they rise with the symbol; 0 at index 0."""
+    size, coded = residual.abs(), index != 0
+    bits, rising = laplace_bits(size, scale), laplace_slope(size, scale)
     return torch.where(coded, bits, 0.0), torch.where(coded, rising.copysign(residual), 0.0)
 
 

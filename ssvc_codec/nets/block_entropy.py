@@ -5,7 +5,6 @@ What a stream holds is docs/bitstream.md, section 5.8; ssvc_codec.entropy.blocks
 
 from __future__ import annotations
 
-import math
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -31,13 +30,13 @@ from ..entropy.blocks import (
     NEIGHBOURS,
 )
 from ..entropy.offsets import N_OFFSETS
-from ..entropy.tables import LAPLACE_MAX, LAPLACE_MIN, N_TABLES
+from ..entropy.tables import LAPLACE_MIN
 from .blocks import GroupMask
+from .laplace import LAPLACE_STEP, laplace_bits
 from .scale_head import ScaleHead
 
-__all__ = ["BlockEntropy", "BlockSymbols", "laplace_bits"]
+__all__ = ["BlockEntropy", "BlockSymbols"]
 
-LAPLACE_STEP = math.log(LAPLACE_MAX / LAPLACE_MIN) / (N_TABLES - 1)
 CENTRES = (0.0, 1.0, 2.4, 5.3, 11.0, 22.0, 45.0, 90.0)  # of the sums of each class, about
 MEMORY = 0.9995  # of counts, from one step to the next
 LIVELY = 0.35  # steps from which on a latent is seen to make its block busier
@@ -53,13 +52,6 @@ class BlockSymbols(NamedTuple):
     def coded_cells(self) -> Tensor:
         """(N, 1, H/32, W/32), 1 where a latent of the cell is not 0, else 0."""
         return F.max_pool2d(self.y.abs().amax(1, keepdim=True), 4).clamp_max(1.0)
-
-
-def laplace_bits(magnitude: Tensor, scale: Tensor) -> Tensor:
-    """Bits of Laplace symbols of unit bins. magnitude: 0 or more, may be fractional; scale: decay length."""
-    none = 1 - 0.5 * torch.exp((magnitude - 0.5).clamp_max(0) / scale) - 0.5 * torch.exp(-(magnitude + 0.5) / scale)
-    tail = (magnitude - 0.5) / (scale * math.log(2)) + 1 - torch.log2(1 - torch.exp(-1 / scale))
-    return torch.where(magnitude < 0.5, -torch.log2(none.clamp_min(1e-9)), tail)
 
 
 class BlockEntropy(nn.Module):

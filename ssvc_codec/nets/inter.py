@@ -99,7 +99,6 @@ class MotionCodec(nn.Module):
             n_z=c.n_motion_z,
             width=c.motion_width,
             n_condition=FLOW_CHANNELS,
-            anchor_run=8,
             steps=(0.15, 1.5),
         )
         self.persistence = nn.Parameter(torch.full((c.n_motion,), 0.9))  # how much of the flow before is expected again

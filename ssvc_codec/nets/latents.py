@@ -12,14 +12,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ..entropy.activity import N_Z_STATES, activity_table, band_edges
-from ..entropy.tables import SCALE_MIN
+from ..entropy.activity import FLAG, N_Z_STATES, activity_table, band_edges
+from ..entropy.tables import LAPLACE_MIN
+from ..entropy.vectors import N_PASSES, n_vector_inputs, pass_numbers
 from .blocks import DepthwiseBlock, GainTable, GroupMask, MaskedConv, Pointwise, round_ste, silu
-from .scale_head import SCALE_STEP, ScaleHead
+from .laplace import LAPLACE_STEP
+from .scale_head import ScaleHead
 
-__all__ = ["N_PASSES", "LatentModel", "LatentOutput", "Symbols"]
-
-N_PASSES = 3  # in which means are found, each from what was decoded before it
+__all__ = ["LatentModel", "LatentOutput", "Symbols"]
 
 
 class Symbols(NamedTuple):
@@ -39,7 +39,7 @@ class LatentOutput(NamedTuple):
 
     y_hat: Tensor  # (N, C_y, H/16, W/16)
     y_residual: Tensor  # (N, C_y, H/16, W/16) latents less their means, in quantiser steps, not rounded
-    y_scale: Tensor  # (N, C_y, H/16, W/16) standard deviation in quantiser steps
+    y_scale: Tensor  # (N, C_y, H/16, W/16) decay length in quantiser steps
     z_residual: Tensor  # (N, C_z, H/32, W/32) in quantiser steps, not rounded
     z_scale: Tensor  # (N, C_z, H/32, W/32)
     symbols: Symbols  # for the next frame
@@ -120,30 +120,28 @@ class LatentModel(nn.Module):
         n_z: int,
         width: int,
         n_condition: int,
-        anchor_run: int,
         steps: tuple[float, float],
     ) -> None:
-        """n_condition: channels known at 1/16 without these latents. anchor_run: channels that go through passes together.
+        """n_condition: channels known at 1/16 without these latents.
 
         steps: gains of orthonormal components at q 0 and 63 to start from.
         """
         super().__init__()
-        self.n_y, self.n_z, self.anchor_run = n_y, n_z, anchor_run
+        self.n_y, self.n_z = n_y, n_z
         self.y_gain = GainTable(n_y, first=steps[0], last=steps[1])
         self.z_gain = GainTable(n_z, first=0.5, last=2.0)
         self.z_scale = GainTable(N_Z_STATES * n_z)  # row (state, channel)
         self.hyper_analysis = _HyperAnalysis(n_y, n_z, width)
-        self.edges = band_edges(n_y)
-        self.scale_head = ScaleHead(n_z, n_y, n_extra=4 * (len(self.edges) - 1) + 1)
+        self.scale_head = ScaleHead(n_z, n_y, hidden=64, n_extra=n_vector_inputs(n_y), positions=1)
         self.means = _Means(n_y, n_z, width, n_condition)
         self.register_buffer("_activity", torch.from_numpy(activity_table()).float(), persistent=False)
+        self.register_buffer("_taps", torch.eye(9).view(9, 1, 3, 3), persistent=False)
+        self._taps: Tensor
 
     def pass_numbers(self, rows: int, columns: int, device: torch.device) -> Tensor:
-        """(1, C_y, rows, columns) int64, in which pass a latent is: 0 for a quarter, 1 for that diagonal to it, 2 for the rest."""
-        i = torch.arange(rows, device=device)[:, None] % 2
-        c = torch.arange(self.n_y, device=device)[:, None, None] // self.anchor_run
-        j = (torch.arange(columns, device=device) + c) % 2
-        return torch.where(i == j, i, 2)[None]
+        """(1, C_y, rows, columns) int64, in which pass a latent is; see entropy.vectors."""
+        of_cell = torch.from_numpy(pass_numbers(self.n_y)).to(device).t().reshape(1, self.n_y, 2, 2)
+        return of_cell.repeat(1, 1, rows // 2, columns // 2)
 
     def in_passes(
         self,
@@ -151,36 +149,59 @@ class LatentModel(nn.Module):
         gain: Tensor,
         numbers: Tensor,
         mask: GroupMask | None,
-        symbols_of: Callable[[Tensor], Tensor],
+        symbols_of: Callable[[Tensor, Tensor], Tensor],
     ) -> tuple[Tensor, Tensor]:
-        """Symbols and means of all latents. numbers: see pass_numbers; symbols_of: symbols where these are the means."""
+        """Symbols and means of all latents. numbers: see pass_numbers.
+
+        symbols_of: called once a pass with means and with symbols, of which those of the passes before count; it
+        gives symbols of which those of the pass count.
+        """
         mean = self.means.before(features)
-        symbols = symbols_of(mean)
+        symbols = symbols_of(mean, torch.zeros_like(mean))
         for number in range(1, N_PASSES):
             before = numbers < number
             known = torch.where(before, symbols / gain + mean, 0.0)
             mean = torch.where(before, mean, self.means.given(number, features, known, mask))
-            symbols = torch.where(before, symbols, symbols_of(mean))
+            symbols = torch.where(before, symbols, symbols_of(mean, symbols))
         return symbols, mean
 
     @torch.no_grad()
-    def _levels(self, y: Tensor) -> Tensor:
-        """How large the symbols of every band are: (N, 4 bands, H/32, W/32), integer-valued."""
+    def _around(self, y: Tensor, mask: GroupMask | None) -> Tensor:
+        """(N, 9 bands, H/16, W/16) integer-valued: of each band, how large symbols are at the 3 x 3 positions."""
         magnitude = y.abs()
         sums = [magnitude[:, a:b].sum(1, keepdim=True) for a, b in pairwise(band_edges(y.shape[1]))]
         table: Tensor = self._activity  # type: ignore[assignment]
-        levels = table[torch.cat(sums, dim=1).clamp_max(table.numel() - 1).long()]
-        return nn.functional.pixel_unshuffle(levels, 2)
+        levels = [table[band.clamp_max(table.numel() - 1).long()] for band in sums]
+        if mask is None:
+            taps = self._taps.repeat(len(levels), 1, 1, 1)
+            return nn.functional.conv2d(torch.cat(levels, dim=1), taps, padding=1, groups=len(levels))
+        none = self._taps.new_zeros(self._taps.shape[0])
+        return torch.cat([mask.convolve(band, self._taps, none) for band in levels], dim=1)
 
-    @torch.no_grad()
-    def activity(self, previous: Symbols) -> Tensor:
-        """Integers that tell the scale head how busy the cell was: (N, 4 bands + 1, H/32, W/32).
+    @torch.autocast("cuda", enabled=False)
+    @torch.autocast("cpu", enabled=False)
+    def table_indexes(
+        self, z_inputs: Tensor, symbols: Tensor, q: Tensor, previous: Symbols, mask: GroupMask | None
+    ) -> Tensor:
+        """Table of every latent, (N, C_y, H/16, W/16), of each from the passes before its own.
 
-        Docs/bitstream.md, section 5.4. 0 where the frame before does not count.
+        z_inputs: see ScaleHead; symbols: (N, C_y, H/16, W/16). The order of inputs is docs/bitstream.md, section 5.4.
         """
-        cells = self._levels(previous.y)
-        flag = torch.full_like(cells[:, :1], 64.0)
-        return torch.cat([cells, flag], dim=1) * previous.known
+        rows, columns = symbols.shape[2:]
+        known = previous.known.repeat_interleave(2, 2).repeat_interleave(2, 3)
+        row = torch.arange(rows, device=known.device)[:, None].expand(rows, columns) % 2
+        column = torch.arange(columns, device=known.device).expand(rows, columns) % 2
+        places = torch.stack([row, column])[None].float().expand(known.shape[0], -1, -1, -1)
+        z = z_inputs.repeat_interleave(2, 2).repeat_interleave(2, 3)
+        fixed = torch.cat([z, self._around(previous.y * known, mask), FLAG * known, FLAG * places], dim=1)
+        numbers = self.pass_numbers(rows, columns, symbols.device)
+        index = torch.zeros_like(symbols)
+        for number in range(N_PASSES):
+            now = self._around(torch.where(numbers < number, symbols.detach(), 0.0), mask)
+            flags = [torch.full_like(known, FLAG * (number == k)) for k in range(1, N_PASSES)]
+            found = self.scale_head.index(torch.cat([fixed, now, *flags], dim=1), q)
+            index = torch.where(numbers == number, found, index)
+        return index
 
     def z_states(self, previous: Symbols) -> Tensor:
         """(N, C_z, H/32, W/32) int64: 0 where nothing is known, else 1 + min(|z|, N_Z_STATES - 2)."""
@@ -218,12 +239,13 @@ class LatentModel(nn.Module):
         z_gain = self.z_gain(q)
         z = self.hyper_analysis(steps, mask) * z_gain
         z_symbols = round_ste(z)
-        index = self.scale_head(z_symbols, 1 / z_gain, q, self.activity(previous))
-        y_scale = SCALE_MIN * torch.exp(index * SCALE_STEP)
         features = self.means.features(z_symbols / z_gain, condition, q, mask)
         numbers = self.pass_numbers(y.shape[2], y.shape[3], y.device)
-        symbols, mean = self.in_passes(features, gain, numbers, mask, lambda mean: round_ste(steps - mean * gain))
+        symbols, mean = self.in_passes(features, gain, numbers, mask, lambda mean, _: round_ste(steps - mean * gain))
         left = steps - mean * gain
+        z_inputs = self.scale_head.z_inputs(z_symbols, 1 / z_gain)
+        index = self.table_indexes(z_inputs, symbols.nan_to_num(), q, previous, mask)
+        y_scale = LAPLACE_MIN * torch.exp(index * LAPLACE_STEP)
         known = torch.ones_like(previous.known)
         # What is no number makes the loss no number, and the batch is skipped: it must not fail here before.
         kept = Symbols(z_symbols.detach().nan_to_num(), symbols.detach().nan_to_num(), known)

@@ -86,15 +86,21 @@ class ScaleHead(nn.Module):
 
     @torch.autocast("cuda", enabled=False)
     @torch.autocast("cpu", enabled=False)
-    def forward(self, z_symbols: Tensor, dequant: Tensor, q: Tensor, extra: Tensor | None = None) -> Tensor:
-        """z_symbols: (N, C_z, H, W) integer-valued; dequant: (N, C_z, 1, 1) units of z per symbol; q: (N,).
-
-        extra: (N, n_extra, H, W) integer-valued.
-        Returns (N, C_y, 2H, 2W) float32, integer-valued in 0..63, with gradients.
+    def z_inputs(self, z_symbols: Tensor, dequant: Tensor) -> Tensor:
+        """What the first layer takes of z_symbols (N, C_z, H, W), integer-valued; dequant: (N, C_z, 1, 1) units of z
+        per symbol.
         """
         fine = self._integer(dequant, ACTIVATION_BITS + 8)
-        a = _clamp(_floor_ste(z_symbols * fine / 256 + 0.5), -ACTIVATION_LIMIT, ACTIVATION_LIMIT)
-        a = self.index(a if extra is None else torch.cat([a, extra], dim=1), q)
+        return _clamp(_floor_ste(z_symbols * fine / 256 + 0.5), -ACTIVATION_LIMIT, ACTIVATION_LIMIT)
+
+    @torch.autocast("cuda", enabled=False)
+    @torch.autocast("cpu", enabled=False)
+    def forward(self, z_symbols: Tensor, dequant: Tensor, q: Tensor) -> Tensor:
+        """z_symbols, dequant: see z_inputs; q: (N,).
+
+        Returns (N, C_y, 2H, 2W) float32, integer-valued in 0..63, with gradients.
+        """
+        a = self.index(self.z_inputs(z_symbols, dequant), q)
         n, _, height, width = a.shape
         a = a.view(n, 2, 2, self.n_y, height, width).permute(0, 3, 4, 1, 5, 2)
         return a.reshape(n, self.n_y, 2 * height, 2 * width)

@@ -8,23 +8,25 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from safetensors.numpy import save_file
 from torch import Tensor
 
 from ..entropy import IntegerBlockHeads, IntegerScaleHead, gaussian_tables
 from ..entropy.plain_tables import plain_frequencies
-from ..entropy.tables import N_TABLES, SCALE_MIN, laplace_tables
+from ..entropy.tables import LAPLACE_MIN, N_TABLES, SCALE_MIN, laplace_tables
+from ..entropy.vector_head import IntegerVectorHead
 from ..nets.block_entropy import BlockEntropy
 from ..nets.blocks import GainTable
 from ..nets.inter import InterConfig, InterNet
 from ..nets.intra import IntraConfig, IntraNet
+from ..nets.laplace import LAPLACE_STEP
 from ..nets.offsets import OffsetTables
 from ..nets.scale_head import SCALE_STEP, WEIGHT_BITS, ScaleHead
 from ..weights import Model
 
 __all__ = ["export_intra", "export_model", "import_inter", "import_intra"]
 
+GAUSSIAN, LAPLACE = (SCALE_MIN, SCALE_STEP), (LAPLACE_MIN, LAPLACE_STEP)
 EXACT = ("log_gain", "linear.weight", "linear_back.weight")  # parameters kept in float32
 
 
@@ -38,11 +40,14 @@ def _network_tensors(net: torch.nn.Module, prefix: str) -> dict[str, np.ndarray]
     return result
 
 
-def _integer_tensors(head: ScaleHead, z_gain: GainTable, z_scale: GainTable) -> dict[str, np.ndarray]:
+def _integer_tensors(
+    head: ScaleHead, z_gain: GainTable, z_scale: GainTable, *, spacing: tuple[float, float] = GAUSSIAN
+) -> dict[str, np.ndarray]:
+    """spacing: scale of table 0, and step of the logarithm from one to the next."""
     tensors = {name: value.numpy() for name, value in head.export(1 / z_gain.table()).items()}
     for name in ("weight1", "weight2", "weight3"):
         tensors[name] = tensors[name].astype(np.int16)
-    index = ((z_scale.table() / SCALE_MIN).log() / SCALE_STEP).round().clamp(0, N_TABLES - 1)
+    index = ((z_scale.table() / spacing[0]).log() / spacing[1]).round().clamp(0, N_TABLES - 1)
     tensors["z_index"] = index.to(torch.uint8).cpu().numpy()
     return tensors
 
@@ -69,7 +74,7 @@ def _block_tensors(entropy: BlockEntropy) -> dict[str, np.ndarray]:
     counts = entropy.counts.double().cpu().numpy()
     tensors["residual.counts"] = counts.astype(np.float32)
     tensors["residual.classes"] = plain_frequencies(counts + 0.05)
-    return tensors | _table_tensors("residual.tables", laplace_tables())
+    return tensors
 
 
 def export_intra(net: IntraNet, folder: Path, *, name: str, about: dict[str, object]) -> None:
@@ -94,14 +99,14 @@ def export_model(intra: IntraNet, inter: InterNet | None, folder: Path, *, name:
             values = inter.merge_tables.state_dict().items()
             tensors |= {f"merge.{key}": value.cpu().numpy().astype(np.uint32) for key, value in values}
         latents = inter.motion.latents
-        heads["motion"] = _integer_tensors(latents.scale_head, latents.z_gain, latents.z_scale)
+        heads["motion"] = _integer_tensors(latents.scale_head, latents.z_gain, latents.z_scale, spacing=LAPLACE)
+        tensors |= _table_tensors("laplace", laplace_tables())
         tensors |= _block_tensors(inter.residual.entropy) | _offset_tensors(inter.residual.offset_tables)
     for kind, integers in heads.items():
         tensors |= {f"{kind}.head.{key}": value for key, value in integers.items()}
     tensors |= _table_tensors("tables", tables)
-    answers = {
-        kind: IntegerScaleHead({k: np.asarray(v) for k, v in h.items()}).known_answer() for kind, h in heads.items()
-    }
+    kinds = {"intra": IntegerScaleHead, "motion": IntegerVectorHead}
+    answers = {kind: kinds[kind](head).known_answer() for kind, head in heads.items()}
     if inter is not None:
         parts = [
             {k.removeprefix(f"residual.{part}."): v for k, v in tensors.items() if k.startswith(f"residual.{part}.")}
@@ -125,9 +130,7 @@ def import_inter(model: Model) -> InterNet:
         if key in state:
             state[key] = torch.from_numpy(np.asarray(value).astype(np.float32))
     head = {k: torch.from_numpy(np.asarray(v).astype(np.float32)) for k, v in model.group("motion.head").items()}
-    n_inputs = net.motion.latents.scale_head.weights[0].shape[1]
-    head["weight1"] = F.pad(head["weight1"], (0, n_inputs - head["weight1"].shape[1]))
-    values = _scale_head_state(head, net.motion.latents.n_y)
+    values = _scale_head_state(head, net.motion.latents.n_y, positions=1)
     state |= {f"motion.latents.{name}": value for name, value in values.items()}
     entropy = net.residual.entropy
     for part, module in (("first", entropy.first_head), ("second", entropy.second_head)):

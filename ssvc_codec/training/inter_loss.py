@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..nets.inter import InterOutput
 from ..nets.intra import to_half
+from ..nets.laplace import laplace_bits
 from ..nets.latents import LatentOutput
 from .distortion import Tune, distortion, picture_error
 from .rate import coded_bits, lambda_of
@@ -39,8 +40,8 @@ class FrameLoss(NamedTuple):
 
 def bits_of(out: LatentOutput) -> tuple[Tensor, Tensor]:
     """(N,) bits of y and of z."""
-    y = coded_bits(out.y_residual.float(), out.y_scale).sum((1, 2, 3))
-    z = coded_bits(out.z_residual.float(), out.z_scale).sum((1, 2, 3))
+    y = coded_bits(out.y_residual.float(), out.y_scale, laplace_bits).sum((1, 2, 3))
+    z = coded_bits(out.z_residual.float(), out.z_scale, laplace_bits).sum((1, 2, 3))
     return y, z
 
 

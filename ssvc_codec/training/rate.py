@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -29,14 +30,15 @@ def gaussian_bits(symbols: Tensor, scale: Tensor) -> Tensor:
     return torch.where(likelihood > LIKELIHOOD_MIN, -floored.log2(), tail + 0.0)
 
 
-def coded_bits(residual: Tensor, scale: Tensor) -> Tensor:
+def coded_bits(residual: Tensor, scale: Tensor, bits: Callable[[Tensor, Tensor], Tensor] = gaussian_bits) -> Tensor:
     """Bits of the symbols that rounding gives, with gradients that training can use.
 
     The value, and the gradient of the scales, are those of the rounded symbols. The
     gradient of the residuals is that of additive noise (Balle 2017). With noise for both,
     a latent that is always 0 seems to cost 0.16 bits, and scales and hyper-latents are
     tuned for a cost that no stream has: 0.24 bits per pixel for 384 latents that are 0.
+    bits: of magnitudes under scales.
     """
-    rounded = gaussian_bits(torch.round(residual).detach(), scale)
-    noisy = gaussian_bits(residual + torch.rand_like(residual) - 0.5, scale.detach())
+    rounded = bits(torch.round(residual).detach().abs(), scale)
+    noisy = bits((residual + torch.rand_like(residual) - 0.5).abs(), scale.detach())
     return rounded + noisy - noisy.detach()

@@ -1,25 +1,19 @@
 """The integer scale head: docs/bitstream.md, section 5.4."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import pytest
 import torch
 
 from ssvc_codec.entropy import IntegerScaleHead
-from ssvc_codec.entropy.activity import activity_rows
-from ssvc_codec.entropy.tables import SCALE_MIN
 from ssvc_codec.errors import ModelError
 from ssvc_codec.nets.blocks import GainTable
-from ssvc_codec.nets.latents import LatentModel, Symbols
-from ssvc_codec.nets.scale_head import SCALE_STEP, ScaleHead
-from ssvc_codec.training.export import _integer_tensors
+from ssvc_codec.nets.scale_head import ScaleHead
 
 
-def trained_like(seed: int = 0, n_z: int = 8, n_y: int = 12, n_extra: int = 0) -> tuple[ScaleHead, GainTable]:
+def trained_like(seed: int = 0, n_z: int = 8, n_y: int = 12) -> tuple[ScaleHead, GainTable]:
     """A head with weights as large as training makes them."""
     torch.manual_seed(seed)
-    head = ScaleHead(n_z, n_y, hidden=32, n_extra=n_extra)
+    head = ScaleHead(n_z, n_y, hidden=32)
     with torch.no_grad():
         for parameter in head.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.5)
@@ -31,7 +25,7 @@ def integers(head: ScaleHead, gain: GainTable) -> dict[str, np.ndarray]:
     return tensors | {"z_index": np.ones((64, gain.log_gain.shape[1]), np.uint8)}
 
 
-def by_the_specification(tensors: dict[str, np.ndarray], z: np.ndarray, q: int, extra: Sequence[int] = ()) -> list[int]:
+def by_the_specification(tensors: dict[str, np.ndarray], z: np.ndarray, q: int) -> list[int]:
     """Section 5.4 in Python integers, one cell."""
 
     def layer(a: list[int], number: int, shift: int) -> list[int]:
@@ -47,7 +41,7 @@ def by_the_specification(tensors: dict[str, np.ndarray], z: np.ndarray, q: int, 
         return [max(-127, min(127, v if v >= 0 else v >> 3)) for v in values]
 
     a = [max(-127, min(127, (int(s) * int(d) + 128) >> 8)) for s, d in zip(z, tensors["dequant"][q], strict=True)]
-    a = leaky(layer([*a, *map(int, extra)], 1, 8))
+    a = leaky(layer(a, 1, 8))
     a = leaky(layer(a, 2, 8))
     return [max(0, min(63, v)) for v in layer(a, 3, 10)]
 
@@ -78,19 +72,6 @@ def test_the_trained_head_gives_the_indexes_of_the_exported_one() -> None:
         np.testing.assert_array_equal(indexes, cells.numpy())
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_a_head_of_p_frames_follows_the_specification(seed: int) -> None:
-    tensors = integers(*trained_like(seed, n_extra=17))
-    head = IntegerScaleHead(tensors)
-    assert (head.n_z, head.n_extra, head.n_columns) == (8, 17, 48)
-    random = np.random.default_rng(seed)
-    z = random.integers(-40, 41, (50, 8)).astype(np.int32)
-    extra = random.integers(0, 128, (50, 17)).astype(np.int32)
-    q = random.integers(0, 64, 50)
-    expected = [by_the_specification(tensors, row, int(k), e) for row, k, e in zip(z, q, extra, strict=True)]
-    np.testing.assert_array_equal(head.y_indexes(z, q, extra), expected)
-
-
 def test_hyper_latents_have_a_table_for_each_state() -> None:
     random = np.random.default_rng(3)
     tables = random.integers(0, 64, (64, 4, 8)).astype(np.uint8)
@@ -98,31 +79,6 @@ def test_hyper_latents_have_a_table_for_each_state() -> None:
     q, states = random.integers(0, 64, 50), random.integers(0, 4, (50, 8))
     expected = [[tables[k, s, c] for c, s in enumerate(row)] for k, row in zip(q, states, strict=True)]
     np.testing.assert_array_equal(head.z_indexes(q, states), expected)
-
-
-def test_a_trained_model_of_p_frames_has_the_tables_of_its_exported_head() -> None:
-    torch.manual_seed(4)
-    model = LatentModel(n_y=32, n_z=8, width=8, n_condition=4, anchor_run=8, steps=(1.0, 2.0))
-    with torch.no_grad():
-        for parameter in [*model.scale_head.parameters(), model.z_scale.log_gain]:
-            parameter.add_(torch.randn_like(parameter) * 0.5)
-    exported = IntegerScaleHead(_integer_tensors(model.scale_head, model.z_gain, model.z_scale))
-    z, y = torch.randint(-4, 5, (1, 8, 4, 5)).float(), torch.randint(-9, 10, (1, 32, 8, 10)).float()
-    previous = Symbols(z.flip(1), y, (torch.rand(1, 1, 4, 5) < 0.7).float())
-    q = torch.tensor([31])
-    with torch.no_grad():
-        trained = model.scale_head(z, 1 / model.z_gain(q), q, model.activity(previous))
-        z_scale = model._z_scales(previous, q)
-    known = previous.known.flatten().numpy() > 0
-    rows = z[0].flatten(1).t().numpy().astype(np.int32)
-    y_rows = y.view(32, 4, 2, 5, 2).permute(1, 3, 2, 4, 0).reshape(20, 128).numpy().astype(np.int32)
-    indexes = exported.y_indexes(rows, np.full(20, 31), activity_rows(y_rows, known))
-    cells = trained.view(32, 4, 2, 5, 2).permute(1, 3, 2, 4, 0).reshape(20, 128)
-    np.testing.assert_array_equal(indexes, cells.numpy())
-    states = model.z_states(previous)[0].flatten(1).t().numpy()
-    z_index = (z_scale[0] / SCALE_MIN).log().div(SCALE_STEP).round().clamp(0, 63).flatten(1).t()
-    np.testing.assert_array_equal(exported.z_indexes(np.full(20, 31), states), z_index.numpy())
-    assert len(np.unique(exported.z_indexes(np.full(20, 31), states))) > 8
 
 
 def test_float64_products_give_the_same_indexes() -> None:
@@ -150,9 +106,8 @@ def test_a_head_without_a_tensor_names_it() -> None:
         IntegerScaleHead(tensors)
 
 
-@pytest.mark.parametrize("n_extra", [0, 17])
-def test_the_known_answer_changes_with_any_weight(n_extra: int) -> None:
-    tensors = integers(*trained_like(9, n_extra=n_extra))
+def test_the_known_answer_changes_with_any_weight() -> None:
+    tensors = integers(*trained_like(9))
     before = IntegerScaleHead(tensors).known_answer()
     tensors["weight3"] = tensors["weight3"].copy()
     tensors["weight3"][:, 0] += 90

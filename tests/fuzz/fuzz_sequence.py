@@ -38,6 +38,7 @@ from ssvc_codec.decoder import Decoder, Output
 from ssvc_codec.encoder import Encoder
 from ssvc_codec.entropy.blocks import N_BLOCKS
 from ssvc_codec.entropy.offsets import N_OFFSETS
+from ssvc_codec.entropy.vectors import N_PASSES, position_neighbours
 from ssvc_codec.errors import SsvcError
 from ssvc_codec.flow import FlowField
 from ssvc_codec.frame import Frame, VideoFormat
@@ -315,7 +316,11 @@ def _hostile(
         return np.where(wanted, numbers.choice(values, index.shape), 0).astype(np.int32)
 
     z = symbols(latents.z_indexes(q, past))
-    chosen = GroupSymbols(z, symbols(latents.y_indexes(z, q, past)))
+    context = latents.context(z, q, past, position_neighbours(grid.rows, grid.n_columns))
+    y = np.zeros((q.size, latents.head.n_columns), np.int32)
+    for number in range(N_PASSES):
+        y += symbols(latents.head.pass_indexes(number, context, y))
+    chosen = GroupSymbols(z, y)
     if latents.merge is not None:
         merge = np.where(numbers.random((q.size, 16)) < share, numbers.integers(0, 25, (q.size, 16)), 0)
         chosen = chosen._replace(merge=merge.astype(np.int32))

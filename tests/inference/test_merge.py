@@ -18,6 +18,7 @@ from ssvc_codec.bitstream import SceneObject, parse_packet
 from ssvc_codec.decoder import Decoder
 from ssvc_codec.encoder import Encoder
 from ssvc_codec.entropy.plain_tables import MERGE_SHAPES, plain_frequencies
+from ssvc_codec.entropy.vectors import N_PASSES, position_neighbours
 from ssvc_codec.errors import BitstreamError, ModelError
 from ssvc_codec.flow import FlowField
 from ssvc_codec.frame import Frame, VideoFormat
@@ -197,8 +198,11 @@ def test_merge_indexes_come_back_with_groups_and_frames_before(motion: LatentCod
         z = np.where(random.random((n, motion.head.n_z)) < 0.2, random.integers(-2, 3, (n, motion.head.n_z)), 0)
         z[motion.z_indexes(q, Past(before, known)) == 0] = 0
         z = z.astype(np.int32)
-        index = motion.y_indexes(z, q, Past(before, known))
-        y = np.where(index > 20, random.integers(-3, 4, index.shape), 0).astype(np.int32)
+        context = motion.context(z, q, Past(before, known), position_neighbours(grid.rows, grid.n_columns))
+        y = np.zeros((n, motion.head.n_columns), np.int32)
+        for number in range(N_PASSES):
+            index = motion.head.pass_indexes(number, context, y)
+            y += np.where(index > 20, random.integers(-3, 4, index.shape), 0).astype(np.int32)
         symbols = GroupSymbols(z, y, random_merge(random, n))
         start = np.array([3, -40], np.int32) if k % 3 == 0 else None
         data = motion.write(symbols, q, Past(before, known), start, grid)

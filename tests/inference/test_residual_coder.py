@@ -18,8 +18,9 @@ from ssvc_codec.inference.merge_coding import CellGrid
 from ssvc_codec.inference.residual import ResidualCoder
 from ssvc_codec.inference.residual_search import Known
 from ssvc_codec.inference.rows import rows_by_group
-from ssvc_codec.nets.block_entropy import LAPLACE_STEP, BlockSymbols
+from ssvc_codec.nets.block_entropy import BlockSymbols
 from ssvc_codec.nets.half import InterConfig
+from ssvc_codec.nets.laplace import LAPLACE_STEP
 from ssvc_codec.nets.residual import ResidualCodec
 
 ROWS, COLUMNS = 3, 4

@@ -185,13 +185,23 @@ def test_the_prediction_mixes_groups_only_through_warp_and_flow() -> None:
     assert not torch.equal(refined, again)
 
 
-def test_half_of_the_latents_of_motion_are_anchors() -> None:
-    mask = InterNet(replace(SMALL, n_motion=16)).motion.latents.anchor_mask(4, 6, torch.device("cpu"))[0]
-    assert mask.float().mean() == 0.5
-    assert mask[0, 0, 0]
-    assert not mask[0, 0, 1]
-    assert torch.equal(mask[7], mask[0])
-    assert torch.equal(mask[8], ~mask[0])
+def test_means_of_motion_follow_from_the_passes_before_alone() -> None:
+    torch.manual_seed(2)
+    latents = InterNet(replace(SMALL, n_motion=16)).motion.latents
+    with torch.no_grad():
+        for parameter in latents.means.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.1)
+    numbers = latents.pass_numbers(4, 6, torch.device("cpu"))
+    features, gain = torch.randn(1, SMALL.motion_width, 4, 6), torch.ones(1, 16, 1, 1)
+    symbols = torch.randint(-3, 4, (1, 16, 4, 6)).float()
+    with torch.no_grad():
+        _, mean = latents.in_passes(features, gain, numbers, None, lambda *_: symbols)
+        for number in range(3):
+            changed = torch.where(numbers >= number, -symbols - 1, symbols)
+            _, again = latents.in_passes(features, gain, numbers, None, lambda *_, changed=changed: changed)
+            same = numbers <= number
+            assert torch.equal(again[same], mean[same])
+            assert number == 2 or not torch.equal(again[~same], mean[~same])
 
 
 def test_every_layer_that_the_document_names_is_there(repository: Path) -> None:

@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from ssvc_codec.entropy.tables import N_TABLES, laplace_scale_of_index, laplace_tables
-from ssvc_codec.nets.block_entropy import BlockSymbols, laplace_bits
+from ssvc_codec.nets.block_entropy import BlockSymbols
 from ssvc_codec.nets.half import InterConfig, InterMasks
 from ssvc_codec.nets.intra import merge_planes, to_half
+from ssvc_codec.nets.laplace import laplace_bits
 from ssvc_codec.nets.latents import Symbols
 from ssvc_codec.nets.masking import BorderMask, TwoGroupMask
 from ssvc_codec.nets.residual import ResidualCodec, ResidualOutput, block_transform
