@@ -22,13 +22,15 @@ class Digests(NamedTuple):
     """What a decoder read."""
 
     symbols: str  # SHA-256 of all symbols of all substreams
-    indexes: str  # SHA-256 of the table index of every y symbol and of every symbol of a block
+    indexes: str  # SHA-256 of the table index of every y symbol, and of every flag and symbol of a block
     n_symbols: int
 
 
 # What computes table indexes, from one row for each cell or block in every argument.
 HEADS: tuple[tuple[type, str], ...] = (
     (IntegerScaleHead, "y_indexes"),
+    (IntegerBlockHeads, "even"),
+    (IntegerBlockHeads, "odd"),
     (IntegerBlockHeads, "first"),
     (IntegerBlockHeads, "second"),
 )
