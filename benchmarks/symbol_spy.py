@@ -22,7 +22,7 @@ class Digests(NamedTuple):
     """What a decoder read."""
 
     symbols: str  # SHA-256 of all symbols of all substreams
-    indexes: str  # SHA-256 of the table index of every y symbol and of every symbol of a block
+    indexes: str  # SHA-256 of the table index of every y symbol, and of every flag and symbol of a block
     n_symbols: int
 
 

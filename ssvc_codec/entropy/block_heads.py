@@ -1,4 +1,4 @@
-"""The two integer heads of RESIDUAL: what is known of a block to the tables of its symbols (docs/bitstream.md, 5.8)."""
+"""The integer heads of RESIDUAL: what is known of a block to the tables it is coded with (docs/bitstream.md, 5.8)."""
 
 from __future__ import annotations
 
@@ -9,28 +9,46 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ModelError
-from .blocks import N_CHANNELS, N_FIRST, N_INPUTS
+from .blocks import N_CHANNELS, N_CLASS_INPUTS, N_FIRST, N_FLAGS, N_INPUTS
 from .scale_head import IntegerLayers
 
 __all__ = ["IntegerBlockHeads"]
 
+Tensors = Mapping[str, NDArray[np.generic]]
+SIZES = (
+    (N_CLASS_INPUTS[0], N_FLAGS),
+    (sum(N_CLASS_INPUTS), N_FLAGS),
+    (N_INPUTS[0], N_FIRST),
+    (sum(N_INPUTS), N_CHANNELS - N_FIRST),
+)  # inputs and outputs of the heads
+
 
 class IntegerBlockHeads:
-    """Table indexes of the first 16 and the other 80 symbols of a block, 1..63: every symbol is coded."""
+    """Table indexes of the flags of classes, 0..63, and of the first 16 and the other 80 symbols of a block, 1..63."""
 
-    def __init__(self, first: Mapping[str, NDArray[np.generic]], second: Mapping[str, NDArray[np.generic]]) -> None:
+    def __init__(self, even: Tensors, odd: Tensors, first: Tensors, second: Tensors) -> None:
         """weight1..3 and bias1..3 of each. Raises ModelError where they do not fit, or sums could be inexact."""
+        self._even, self._odd = IntegerLayers(even), IntegerLayers(odd)
         self._first, self._second = IntegerLayers(first), IntegerLayers(second)
-        sizes = [(layers.n_inputs, layers.n_columns) for layers in (self._first, self._second)]
-        if sizes != [(N_INPUTS[0], N_FIRST), (sum(N_INPUTS), N_CHANNELS - N_FIRST)]:
+        heads = (self._even, self._odd, self._first, self._second)
+        sizes = tuple((layers.n_inputs, layers.n_columns) for layers in heads)
+        if sizes != SIZES:
             raise ModelError(f"integer heads of RESIDUAL have sizes {sizes} (docs/bitstream.md, section 5.8)")
 
+    def even(self, inputs: NDArray[np.float32], q: NDArray[np.integer]) -> NDArray[np.uint8]:
+        """(n, 7) of even blocks from (n, 28) inputs; q: (n,)."""
+        return self._even(inputs, q)
+
+    def odd(self, inputs: NDArray[np.float32], q: NDArray[np.integer]) -> NDArray[np.uint8]:
+        """(n, 7) of odd blocks from (n, 36) inputs; q: (n,)."""
+        return self._odd(inputs, q)
+
     def first(self, inputs: NDArray[np.float32], q: NDArray[np.integer]) -> NDArray[np.uint8]:
-        """(n, 16) from (n, 26) inputs; q: (n,)."""
+        """(n, 16) from (n, 26) inputs; q: (n,). Every symbol is coded, so 0 is 1."""
         return np.maximum(self._first(inputs, q), 1)
 
     def second(self, inputs: NDArray[np.float32], q: NDArray[np.integer]) -> NDArray[np.uint8]:
-        """(n, 80) from (n, 43) inputs; q: (n,)."""
+        """(n, 80) from (n, 43) inputs; q: (n,). The same."""
         return np.maximum(self._second(inputs, q), 1)
 
     def known_answer(self) -> str:
@@ -39,6 +57,7 @@ class IntegerBlockHeads:
         pattern = np.arange(n * sum(N_INPUTS), dtype=np.int64).reshape(n, -1)
         inputs = ((pattern * 2654435761 >> 9) % 128).astype(np.float32)
         q = (np.arange(n) % 64).astype(np.int64)
-        digest = hashlib.sha256(self.first(inputs[:, : N_INPUTS[0]], q).tobytes())
-        digest.update(self.second(inputs, q).tobytes())
+        digest = hashlib.sha256()
+        for head, (n_inputs, _) in zip((self.even, self.odd, self.first, self.second), SIZES, strict=True):
+            digest.update(head(inputs[:, :n_inputs], q).tobytes())
         return digest.hexdigest()

@@ -11,32 +11,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .activity import FLAG, TABLE_SIZE, activity_table
+from .neighbours import NEIGHBOURS, neighbours
 
 __all__ = [
-    "AROUND_EDGES",
     "BAND_EDGES",
     "BUSY_EDGES",
     "EVEN",
     "IS_EVEN",
     "NEIGHBOURS",
-    "N_AROUND",
     "N_BLOCKS",
     "N_CHANNELS",
     "N_CLASSES",
-    "N_CONTEXTS",
-    "N_EVEN",
+    "N_CLASS_INPUTS",
     "N_FIRST",
+    "N_FLAGS",
     "N_INPUTS",
-    "N_MOTION",
-    "N_STATES",
     "ODD",
     "BlockPast",
     "block_neighbours",
     "busy_class",
-    "even_contexts",
+    "class_inputs",
     "first_inputs",
-    "motion_class",
-    "odd_contexts",
+    "odd_inputs",
     "second_inputs",
 ]
 
@@ -44,17 +40,13 @@ N_BLOCKS = 16  # of a cell, in raster order
 N_CHANNELS = 96  # latents of a block
 N_FIRST = 16  # of them are coded first
 N_CLASSES = 8
+N_FLAGS = N_CLASSES - 1  # of a class
 BAND_EDGES = (0, 1, 6, 10, 16, 27, 70, 96)  # of channels: what is remembered of the frame before
-NEIGHBOURS = ((-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1))  # row, column
-BESIDE = (1, 3, 4, 6)  # of NEIGHBOURS: those that share a side
 IS_EVEN = np.indices((4, 4)).sum(axis=0).reshape(-1) % 2 == 0  # (16,) blocks of the first pass
 EVEN, ODD = np.flatnonzero(IS_EVEN), np.flatnonzero(~IS_EVEN)
 N_INPUTS = (N_CLASSES + len(NEIGHBOURS) + len(BAND_EDGES) - 1 + 3, N_FIRST + 1)  # of the first head; more of the second
-N_STATES, N_MOTION, N_AROUND = 7, 6, 7
+N_CLASS_INPUTS = (2 * (1 + len(NEIGHBOURS)) + len(BAND_EDGES) - 1 + 3, len(NEIGHBOURS))  # even; more of the odd head
 BUSY_EDGES = (1, 2, 4, 8, 16, 32, 64)  # sums from which on a block is of class 1, 2, ..
-AROUND_EDGES = (1, 2, 4, 7, 11, 16)  # and of classes beside it
-N_EVEN = 4 * N_STATES * N_MOTION
-N_CONTEXTS = N_EVEN + 4 * N_STATES * N_AROUND
 
 
 class BlockPast(NamedTuple):
@@ -76,47 +68,43 @@ def busy_class(total: NDArray[np.integer]) -> NDArray[np.int64]:
     return np.searchsorted(BUSY_EDGES, total, side="right")
 
 
-def motion_class(past: BlockPast) -> NDArray[np.int64]:
-    """0..4 by the motion of the position, 5 where the block is merged."""
-    return np.where(past.merged, N_MOTION - 1, np.minimum(busy_class(past.motion), N_MOTION - 2))
-
-
 def block_neighbours(
     cells: NDArray[np.integer], n_columns: int, groups: NDArray[np.integer] | None = None
 ) -> NDArray[np.int64]:
-    """(16 n, 8): which block lies beside each, 16 n where none of its group does.
-
-    cells: (n,) flat indexes of cells in a picture of n_columns of them; groups: (n,), None for one group.
-    """
-    n, at = cells.size, np.arange(N_BLOCKS)
-    i = 4 * (cells // n_columns)[:, None] + at // 4 + 1
-    j = 4 * (cells % n_columns)[:, None] + at % 4 + 1
-    number = np.full((int(i.max(initial=0)) + 2, 4 * n_columns + 2), N_BLOCKS * n)
-    number[i, j] = np.arange(N_BLOCKS * n).reshape(n, N_BLOCKS)
-    beside = np.stack([number[i + di, j + dj] for di, dj in NEIGHBOURS], axis=2).reshape(-1, len(NEIGHBOURS))
-    if groups is None:
-        return beside
-    own = np.append(np.repeat(groups.astype(np.int64), N_BLOCKS), -1)
-    return np.where(own[beside] == own[:-1, None], beside, N_BLOCKS * n)
-
-
-def _states(past: BlockPast) -> NDArray[np.int64]:
-    return np.where(past.known, 1 + np.minimum(past.busy, N_STATES - 2), 0)
-
-
-def even_contexts(q: NDArray[np.integer], past: BlockPast) -> NDArray[np.int64]:
-    """(n,) table of the class of each block of the first pass. q: (n,)."""
-    return ((q >> 4) * N_STATES + _states(past)) * N_MOTION + motion_class(past)
-
-
-def odd_contexts(q: NDArray[np.integer], past: BlockPast, around: NDArray[np.integer]) -> NDArray[np.int64]:
-    """(n,) table of the class of each block of the second pass. around: (n,) classes beside it, summed."""
-    level = np.searchsorted(AROUND_EDGES, around, side="right")
-    return N_EVEN + ((q >> 4) * N_STATES + _states(past)) * N_AROUND + level
+    """(16 n, 8): which block lies beside each, 16 n where none of its group does. See neighbours."""
+    return neighbours(cells, n_columns, 4, groups)
 
 
 def _levels(sums: NDArray[np.integer]) -> NDArray[np.uint8]:
     return activity_table()[np.minimum(sums, TABLE_SIZE - 1)]
+
+
+def class_inputs(past: BlockPast, offsets: NDArray[np.integer], beside: NDArray[np.integer]) -> NDArray[np.float32]:
+    """(n, 28) inputs of the even head. offsets: (n,) sums of magnitudes of the cell's; beside: see block_neighbours."""
+    busy = np.append(16 * np.where(past.known, past.busy, 0), 0).astype(np.uint8)
+    moved = np.append(_levels(past.motion), np.uint8(0))
+    columns = [
+        busy[:-1, None],
+        busy[beside],
+        np.where(past.known[:, None], _levels(past.bands), 0),
+        FLAG * past.known[:, None],
+        moved[:-1, None],
+        moved[beside],
+        FLAG * past.merged[:, None],
+        _levels(offsets)[:, None],
+    ]
+    return np.concatenate(columns, axis=1, dtype=np.float32)
+
+
+def odd_inputs(
+    inputs: NDArray[np.float32], classes: NDArray[np.integer], beside: NDArray[np.integer]
+) -> NDArray[np.float32]:
+    """(m, 36) inputs of the odd head. inputs: (m, 28) of the even one, of m odd blocks, and beside (m, 8) of these.
+
+    classes: (n,) of all blocks, of which those of odd blocks are not looked at.
+    """
+    seen = np.append(16 * np.where(np.resize(IS_EVEN, classes.size), classes, 0), 0).astype(np.uint8)
+    return np.concatenate([inputs, seen[beside]], axis=1, dtype=np.float32)
 
 
 def first_inputs(busy: NDArray[np.integer], around: NDArray[np.integer], past: BlockPast) -> NDArray[np.float32]:

@@ -107,7 +107,7 @@ class InterCoder:
         merge = load_merge_coder(model)
         heads = load_vector_head(model), load_block_heads(model)
         self.motion = LatentCoder(self.net.motion.latents, heads[0], tables, device=self.device, merge=merge)
-        plain = load_plain_tables(model, "classes"), load_plain_tables(model, "offsets")
+        plain = load_plain_tables(model, "flags"), load_plain_tables(model, "offsets")
         self.residual = ResidualCoder(self.net.residual, heads[1], tables, *plain, device=self.device)
         self._motion_quantiser = Quantiser(tables, self.device, optimise=search.optimise)
         self._motion_search = MotionSearch(self.net, self.motion, self._motion_quantiser)
@@ -184,7 +184,7 @@ class InterCoder:
             known, shown = predicted + added, compensated.warped + added
             y = net.residual.analysis(x, known, maps.maps.q_map, maps.masks)
         with self._phase("residual symbols"):
-            blocks = self.residual.whole(maps.maps, maps.groups, residual_past)
+            blocks = self.residual.whole(maps.maps, maps.groups, residual_past, offsets)
             chosen = self.residual.quantise(y, maps.maps, blocks, optimise=self._search.optimise)
             residual = self.residual.with_offsets(chosen, offsets)
         picture = self._picture(residual, known, shown, maps)

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 from ..entropy import IntegerBlockHeads, IntegerScaleHead
-from ..entropy.blocks import N_CLASSES, N_CONTEXTS
 from ..entropy.offsets import N_OFFSET_CONTEXTS, N_OFFSET_SYMBOLS
 from ..entropy.plain_tables import PlainTables
+from ..entropy.tables import N_TABLES
 from ..entropy.vector_head import IntegerVectorHead
 from ..errors import ModelError
 from ..weights import Model
@@ -22,7 +22,7 @@ __all__ = ["load_block_heads", "load_head", "load_plain_tables", "load_tables", 
 
 Head = TypeVar("Head", IntegerScaleHead, IntegerVectorHead, IntegerBlockHeads)
 
-PLAIN_SHAPES = {"classes": (N_CONTEXTS, N_CLASSES), "offsets": (N_OFFSET_CONTEXTS, N_OFFSET_SYMBOLS)}
+PLAIN_SHAPES = {"flags": (N_TABLES, 2), "offsets": (N_OFFSET_CONTEXTS, N_OFFSET_SYMBOLS)}
 # Parts of networks whose integers lie elsewhere in a model.
 STORED_APART = ("scale_head.", "residual.entropy.", "_tables.")
 
@@ -39,7 +39,7 @@ def load_vector_head(model: Model) -> IntegerVectorHead:
 
 def load_block_heads(model: Model) -> IntegerBlockHeads:
     """The integer heads of RESIDUAL, tested. Raises ModelError."""
-    heads = IntegerBlockHeads(model.group("residual.first"), model.group("residual.second"))
+    heads = IntegerBlockHeads(*(model.group(f"residual.{part}") for part in ("even", "odd", "first", "second")))
     return _tested(heads, model, "residual")
 
 
@@ -51,7 +51,7 @@ def _tested(head: Head, model: Model, kind: str) -> Head:
 
 
 def load_plain_tables(model: Model, name: str) -> PlainTables:
-    """The tables `residual.classes` or `residual.offsets`. Raises ModelError."""
+    """The tables `residual.flags` or `residual.offsets`. Raises ModelError."""
     frequencies = model.group("residual").get(name)
     if frequencies is None or frequencies.shape != PLAIN_SHAPES[name]:
         raise ModelError(f"model {model.name}: no tables residual.{name} (docs/bitstream.md, section 5.8)")

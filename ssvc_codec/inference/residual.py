@@ -13,21 +13,21 @@ from torch import Tensor
 from ..entropy import IntegerBlockHeads, StringDecoder, SymbolCoder
 from ..entropy.blocks import (
     BAND_EDGES,
-    BESIDE,
     EVEN,
-    IS_EVEN,
     N_BLOCKS,
     N_CHANNELS,
     N_FIRST,
+    N_FLAGS,
     ODD,
     BlockPast,
     block_neighbours,
     busy_class,
-    even_contexts,
+    class_inputs,
     first_inputs,
-    odd_contexts,
+    odd_inputs,
     second_inputs,
 )
+from ..entropy.class_flags import ClassFlags
 from ..entropy.offsets import N_OFFSETS, offset_contexts, unzigzag, zigzag
 from ..entropy.plain_tables import PlainTables
 from ..errors import BitstreamError
@@ -67,16 +67,16 @@ class ResidualCoder:
         net: ResidualCodec,
         heads: IntegerBlockHeads,
         tables: Sequence[NDArray[np.uint32]],
-        classes: PlainTables,
+        flags: PlainTables,
         offsets: PlainTables,
         *,
         device: str,
     ) -> None:
-        """tables: of symbols; classes: of classes of blocks; offsets: of offsets of cells."""
+        """tables: of symbols; flags: of classes of blocks; offsets: of offsets of cells."""
         self.net, self.heads, self.device = net, heads, device
-        self.classes, self.offsets = classes, offsets
+        self.flags, self.offsets = ClassFlags(flags), offsets
         self.coder = SymbolCoder(tables)
-        self._search = ResidualSearch(self, tables, classes)
+        self._search = ResidualSearch(self, tables)
 
     def nothing(self, n_cells: int) -> Past:
         """What a frame knows after an I frame."""
@@ -86,9 +86,13 @@ class ResidualCoder:
 
     # What tables follow from
 
-    def known(self, q: NDArray[np.integer], past: Past, beside: NDArray[np.integer]) -> Known:
-        """q: (n,) of cells; beside: see block_neighbours."""
-        return Known(np.repeat(q, N_BLOCKS), self.past_of_blocks(past), beside)
+    def known(
+        self, q: NDArray[np.integer], past: Past, offsets: NDArray[np.integer], beside: NDArray[np.integer]
+    ) -> Known:
+        """q: (n,) of cells; offsets: (n, 9) of this frame; beside: see block_neighbours."""
+        q, blocks = np.repeat(q, N_BLOCKS), self.past_of_blocks(past)
+        inputs = class_inputs(blocks, np.repeat(np.abs(offsets).sum(axis=1), N_BLOCKS), beside)
+        return Known(q, blocks, beside, self.heads.even(_of(inputs, EVEN), _of(q, EVEN)), _of(inputs, ODD))
 
     @staticmethod
     def past_of_blocks(past: Past) -> BlockPast:
@@ -108,9 +112,18 @@ class ResidualCoder:
     def busy(self, classes: NDArray[np.int64], known: Known) -> Busy:
         """See residual_search.Tables. classes: (16 n,)."""
         around = np.append(classes, 0)[known.beside]
-        even = even_contexts(known.q, known.past)
-        odd = odd_contexts(known.q, known.past, around[:, BESIDE].sum(axis=1))
-        return Busy(classes, around, np.where(np.resize(IS_EVEN, classes.size), even, odd))
+        return Busy(classes, around)
+
+    def odd_flags(self, classes: NDArray[np.int64], known: Known) -> NDArray[np.uint8]:
+        """(8 n, 7) tables of flags of the odd blocks. classes: (16 n,), of which those of even blocks count."""
+        return self.heads.odd(odd_inputs(known.odd_inputs, classes, _of(known.beside, ODD)), _of(known.q, ODD))
+
+    def class_bits(self, classes: NDArray[np.int64], known: Known) -> NDArray[np.float32]:
+        """See residual_search.Tables."""
+        index = np.empty((classes.size // N_BLOCKS, N_BLOCKS, N_FLAGS), np.uint8)
+        for part, found in ((EVEN, known.even), (ODD, self.odd_flags(classes, known))):
+            index[:, part] = found.reshape(-1, part.size, N_FLAGS)
+        return self.flags.bits(index.reshape(-1, N_FLAGS))
 
     def symbol_tables(
         self, busy: Busy, known: Known, y: NDArray[np.integer], rows: NDArray[np.integer]
@@ -170,10 +183,10 @@ class ResidualCoder:
         offsets = self.offsets.bits[contexts, zigzag(symbols.z[:, N_BLOCKS:])]
         return bits.reshape(-1, N_BLOCKS).sum(axis=1) + offsets.sum(axis=1)
 
-    def whole(self, maps: Maps, groups: NDArray[np.integer], past: Past) -> Known:
-        """What tables follow from, of all cells of a picture."""
+    def whole(self, maps: Maps, groups: NDArray[np.integer], past: Past, offsets: GroupSymbols) -> Known:
+        """What tables follow from, of all cells of a picture. offsets: see choose_offsets."""
         beside = block_neighbours(np.arange(maps.q.size), maps.q.shape[1], groups.reshape(-1))
-        return self.known(maps.q.reshape(-1), past, beside)
+        return self.known(maps.q.reshape(-1), past, offsets.z[:, N_BLOCKS:], beside)
 
     def write(
         self,
@@ -185,24 +198,28 @@ class ResidualCoder:
         """The string of the cells of one group; every argument has one row for each of them."""
         if not symbols.z.any():
             return b""
-        known = self.known(q, past, block_neighbours(grid.rows, grid.n_columns))
+        known = self._known(symbols, q, past, grid)
         busy = self.busy(_classes(symbols), known)
         rows = np.flatnonzero(busy.classes)
         y = symbols.y.reshape(-1, N_CHANNELS)[rows]
         tables = self.symbol_tables(busy, known, y, rows)
         parts = [(y[:, part], tables[:, part]) for part in (slice(N_FIRST), slice(N_FIRST, None))]
-        return self.coder.encode(parts, head=self._beginning(symbols, q, past, busy))
+        return self.coder.encode(parts, head=self._beginning(symbols, q, past, known))
 
     def beginning_bytes(self, symbols: GroupSymbols, q: NDArray[np.integer], past: Past, grid: CellGrid) -> int:
         """Length of a string that holds offsets and classes alone."""
-        known = self.known(q, past, block_neighbours(grid.rows, grid.n_columns))
-        return len(self.coder.encode([], head=self._beginning(symbols, q, past, self.busy(_classes(symbols), known))))
+        known = self._known(symbols, q, past, grid)
+        return len(self.coder.encode([], head=self._beginning(symbols, q, past, known)))
 
-    def _beginning(self, symbols: GroupSymbols, q: NDArray[np.integer], past: Past, busy: Busy) -> _Beginning:
-        contexts = busy.contexts.reshape(-1, N_BLOCKS)
+    def _known(self, symbols: GroupSymbols, q: NDArray[np.integer], past: Past, grid: CellGrid) -> Known:
+        return self.known(q, past, symbols.z[:, N_BLOCKS:], block_neighbours(grid.rows, grid.n_columns))
+
+    def _beginning(self, symbols: GroupSymbols, q: NDArray[np.integer], past: Past, known: Known) -> _Beginning:
         offsets = (self.offsets, zigzag(symbols.z[:, N_BLOCKS:]), self._offset_contexts(q, past))
-        classes = [(self.classes, symbols.z[:, part], contexts[:, part]) for part in (EVEN, ODD)]
-        return _Beginning([offsets, *classes])
+        classes = _classes(symbols)
+        even = self.flags.parts(_of(classes, EVEN), known.even)
+        odd = self.flags.parts(_of(classes, ODD), self.odd_flags(classes, known))
+        return _Beginning([offsets, *even, *odd])
 
     # Decoding
 
@@ -222,13 +239,13 @@ class ResidualCoder:
 
     def _read(self, decoder: StringDecoder, substream: Substream) -> GroupSymbols:
         n = substream.q.size
-        known = self.known(substream.q, substream.past, block_neighbours(substream.grid.rows, substream.grid.n_columns))
         contexts = self._offset_contexts(substream.q, substream.past)
         offsets = unzigzag(self.offsets.pop(decoder.ans, contexts.reshape(-1))).reshape(n, -1)
+        beside = block_neighbours(substream.grid.rows, substream.grid.n_columns)
+        known = self.known(substream.q, substream.past, offsets, beside)
         classes = np.zeros((n, N_BLOCKS), np.int64)
-        for part in (EVEN, ODD):
-            contexts = self.busy(classes.reshape(-1), known).contexts.reshape(-1, N_BLOCKS)[:, part]
-            classes[:, part] = self.classes.pop(decoder.ans, contexts.reshape(-1)).reshape(n, -1)
+        classes[:, EVEN] = self.flags.pop(decoder.ans, known.even).reshape(n, -1)
+        classes[:, ODD] = self.flags.pop(decoder.ans, self.odd_flags(classes.reshape(-1), known)).reshape(n, -1)
         busy = self.busy(classes.reshape(-1), known)
         rows = np.flatnonzero(busy.classes)
         inputs = first_inputs(busy.classes[rows], busy.around[rows], known.past.take(rows))
@@ -255,6 +272,11 @@ class ResidualCoder:
 def _classes(symbols: GroupSymbols) -> NDArray[np.int64]:
     """(16 n,) of all blocks."""
     return symbols.z[:, :N_BLOCKS].reshape(-1).astype(np.int64)
+
+
+def _of(rows: NDArray[Any], part: NDArray[np.integer]) -> NDArray[Any]:
+    """Rows of the even or the odd blocks, (8 n, ..) of (16 n, ..)."""
+    return rows.reshape(-1, N_BLOCKS, *rows.shape[1:])[:, part].reshape(-1, *rows.shape[1:])
 
 
 def _blocks(x: Tensor) -> NDArray[np.float32]:

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..entropy.blocks import BlockPast, busy_class
-from ..entropy.plain_tables import PlainTables
 from .quantiser import SYMBOL_LIMIT
 
 __all__ = ["Busy", "Known", "ResidualSearch", "Tables"]
@@ -21,19 +20,20 @@ REFERENCE_WORTH = 1.5  # what an error costs against what lambda says where it s
 
 
 class Busy(NamedTuple):
-    """Classes of blocks in the order of cells, and what they are coded with."""
+    """Classes of blocks in the order of cells, and of those beside them."""
 
     classes: NDArray[np.int64]  # (16 n,)
     around: NDArray[np.int64]  # (16 n, 8)
-    contexts: NDArray[np.int64]  # (16 n,) rows of the tables of classes
 
 
 class Known(NamedTuple):
-    """What tables of blocks follow from beside their symbols."""
+    """What tables of blocks follow from beside their symbols and classes."""
 
     q: NDArray[np.integer]  # (16 n,)
     past: BlockPast
     beside: NDArray[np.integer]  # (16 n, 8), see block_neighbours
+    even: NDArray[np.uint8]  # (8 n, 7) tables of flags of the even blocks
+    odd_inputs: NDArray[np.float32]  # (8 n, 28), see class_inputs, of the odd blocks
 
 
 class Tables(Protocol):
@@ -41,6 +41,10 @@ class Tables(Protocol):
 
     def busy(self, classes: NDArray[np.int64], known: Known) -> Busy:
         """Of the classes of all blocks."""
+        ...
+
+    def class_bits(self, classes: NDArray[np.int64], known: Known) -> NDArray[np.float32]:
+        """(16 n, 8) bits of every class of each block, if the even blocks have these classes."""
         ...
 
     def symbol_tables(
@@ -53,9 +57,9 @@ class Tables(Protocol):
 class ResidualSearch:
     """Bits of symbols in each table, and decisions by them. y: always (16 n, 96) int32."""
 
-    def __init__(self, of: Tables, tables: Sequence[NDArray[np.uint32]], classes: PlainTables) -> None:
-        """tables: of symbols; classes: of classes of blocks."""
-        self._of, self._class_bits = of, classes.bits
+    def __init__(self, of: Tables, tables: Sequence[NDArray[np.uint32]]) -> None:
+        """tables: of symbols."""
+        self._of = of
         self._bits = np.zeros((len(tables), REACH), np.float32)
         for row, table in zip(self._bits[1:], tables[1:], strict=True):
             known = 24 - np.log2(table[:-1:2].astype(np.float64))[:REACH]
@@ -74,7 +78,7 @@ class ResidualSearch:
         price = REFERENCE_WORTH * worth
         for _ in range(ROUNDS):
             y[rows] = self._nearest_or_less(steps[rows], self._tables(y, known, rows), price[rows])
-        none = self._class_bits[self._of.busy(np.zeros(y.shape[0], np.int64), known).contexts, 0]
+        none = self._of.class_bits(np.zeros(y.shape[0], np.int64), known)[:, 0]
         error = price[rows] * (steps[rows] ** 2 - (steps[rows] - y[rows]) ** 2)
         y[rows[(self.block_bits(y, known) - none)[rows] >= error.sum(axis=1)]] = 0
         return y
@@ -82,7 +86,7 @@ class ResidualSearch:
     def block_bits(self, y: NDArray[np.int32], known: Known) -> NDArray[np.float32]:
         """(16 n,) bits of every block: its class, and its symbols where it has any."""
         busy = self._of.busy(_classes(y), known)
-        bits = self._class_bits[busy.contexts, busy.classes]
+        bits = np.take_along_axis(self._of.class_bits(busy.classes, known), busy.classes[:, None], axis=1)[:, 0]
         rows = np.flatnonzero(busy.classes)
         index = self._of.symbol_tables(busy, known, y[rows], rows)
         bits[rows] += self._bits[index, np.minimum(np.abs(y[rows]), REACH - 1)].sum(axis=1)

@@ -5,6 +5,7 @@ What a stream holds is docs/bitstream.md, section 5.8; ssvc_codec.entropy.blocks
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -14,21 +15,17 @@ from torch import Tensor, nn
 
 from ..entropy.activity import FLAG, activity_table
 from ..entropy.blocks import (
-    AROUND_EDGES,
     BAND_EDGES,
-    BESIDE,
     BUSY_EDGES,
-    N_AROUND,
     N_CHANNELS,
+    N_CLASS_INPUTS,
     N_CLASSES,
-    N_CONTEXTS,
-    N_EVEN,
     N_FIRST,
+    N_FLAGS,
     N_INPUTS,
-    N_MOTION,
-    N_STATES,
     NEIGHBOURS,
 )
+from ..entropy.class_flags import FLAG_MIDDLE, FLAG_STEP
 from ..entropy.offsets import N_OFFSETS
 from ..entropy.tables import LAPLACE_MIN
 from .blocks import GroupMask
@@ -38,7 +35,7 @@ from .scale_head import ScaleHead
 __all__ = ["BlockEntropy", "BlockSymbols"]
 
 CENTRES = (0.0, 1.0, 2.4, 5.3, 11.0, 22.0, 45.0, 90.0)  # of the sums of each class, about
-MEMORY = 0.9995  # of counts, from one step to the next
+FIRST_FLAG = 20.0  # table of every flag, to start from: one in ten is 1
 LIVELY = 0.35  # steps from which on a latent is seen to make its block busier
 
 
@@ -55,17 +52,19 @@ class BlockSymbols(NamedTuple):
 
 
 class BlockEntropy(nn.Module):
-    """Tables of every latent of a block, from what was read before it."""
+    """Tables of the class and of every latent of a block, from what was read before them."""
 
     def __init__(self) -> None:
         super().__init__()
         self.first_head = ScaleHead(0, N_FIRST, hidden=64, n_extra=N_INPUTS[0], positions=1)
         self.second_head = ScaleHead(0, N_CHANNELS - N_FIRST, hidden=64, n_extra=sum(N_INPUTS), positions=1)
+        self.even_head = ScaleHead(0, N_FLAGS, hidden=32, n_extra=N_CLASS_INPUTS[0], positions=1)
+        self.odd_head = ScaleHead(0, N_FLAGS, hidden=32, n_extra=sum(N_CLASS_INPUTS), positions=1)
         with torch.no_grad():
-            for head in (self.first_head, self.second_head):
+            for head in (self.first_head, self.second_head, self.even_head, self.odd_head):
                 nn.init.normal_(head.weights[0], std=0.05)
-        self.register_buffer("counts", torch.full((N_CONTEXTS, N_CLASSES), 0.05))
-        self.counts: Tensor
+            for head in (self.even_head, self.odd_head):
+                head.biases[2].fill_(FIRST_FLAG)
         self.register_buffer("_table", torch.from_numpy(activity_table()).float(), persistent=False)
         self._table: Tensor
         taps = torch.zeros(len(NEIGHBOURS), 1, 3, 3)
@@ -88,24 +87,27 @@ class BlockEntropy(nn.Module):
         previous: BlockSymbols,
         motion: Tensor,
         merged: Tensor | None,
+        offsets: Tensor,
         mask: GroupMask | None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Symbols (N, 96, H/8, W/8) without gradient, bits of them and of the classes, (N,) each.
 
         steps: (N, 96, H/8, W/8) in quantiser steps; worth: (N, 96, 1, 1) bits that one squared step of error is worth;
-        q: (N,); motion: (N, C, H/16, W/16) symbols; merged: (N, 1, H/8, W/8) 1 where a block is merged; mask: at 1/8.
+        q: (N,); motion: (N, C, H/16, W/16) symbols; merged: (N, 1, H/8, W/8) 1 where a block is merged;
+        offsets: (N, 9, H/32, W/32) of this frame; mask: at 1/8.
         """
         with torch.no_grad():
             known = F.interpolate(previous.known, scale_factor=4.0, mode="nearest")
             past = self._past(previous, known, motion, merged)
+            seen = self._class_inputs(past, offsets, mask)
             finite = steps.nan_to_num()  # what is no number makes the loss no number, and must not fail here
             scales = self._scales(_rounded(finite, 0.4), past, q, mask)[0]
             symbols = _worthwhile(finite, scales, worth)
-        scales, busy, around = self._scales(symbols, past, q, mask)
+        scales, busy = self._scales(symbols, past, q, mask)
         bits = _with_slope(laplace_bits(symbols.abs(), scales), steps, _slope(steps, scales.detach()))
-        prices = self._prices(busy, around, past, q)
+        prices = _class_prices(self._flags(busy, seen, q, mask))
         classes = prices.gather(1, busy.long())
-        rising = _class_slope(prices, busy) * (steps.abs() > LIVELY) * steps.sign()
+        rising = _class_slope(prices.detach(), busy) * (steps.abs() > LIVELY) * steps.sign()
         classes = _with_slope(classes.expand_as(steps) / N_CHANNELS, steps, rising)
         return symbols, bits.sum((1, 2, 3)), classes.sum((1, 2, 3))
 
@@ -126,20 +128,16 @@ class BlockEntropy(nn.Module):
 
     def _scales(
         self, symbols: Tensor, past: dict[str, Tensor], q: Tensor, mask: GroupMask | None
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Decay lengths (N, 96, H/8, W/8), classes (N, 1, H/8, W/8), classes around (N, 8, H/8, W/8)."""
+    ) -> tuple[Tensor, Tensor]:
+        """Decay lengths (N, 96, H/8, W/8), classes (N, 1, H/8, W/8)."""
         with torch.no_grad():
             size = symbols.abs()
             busy = _busy(size.sum(1, keepdim=True))
-            bias = busy.new_zeros(len(NEIGHBOURS))
-            around = (
-                F.conv2d(busy, self._taps, bias, padding=1) if mask is None else mask.convolve(busy, self._taps, bias)
-            )
             own = (busy == torch.arange(N_CLASSES, device=busy.device)[:, None, None]).float() * FLAG
             inputs = torch.cat(
                 [
                     own,
-                    16 * around,
+                    16 * self._around(busy, mask),
                     past["bands"],
                     FLAG * past["known"],
                     self._levels(past["motion"]),
@@ -152,25 +150,43 @@ class BlockEntropy(nn.Module):
             left = (least - first.sum(1, keepdim=True)).clamp_min(0)
             more = torch.cat([inputs, self._levels(first), self._levels(left)], dim=1)
         index = torch.cat([self.first_head.index(inputs, q), self.second_head.index(more, q)], dim=1)
-        return LAPLACE_MIN * torch.exp(index * LAPLACE_STEP), busy, around
+        return LAPLACE_MIN * torch.exp(index * LAPLACE_STEP), busy
 
-    @torch.no_grad()
-    def _prices(self, busy: Tensor, around: Tensor, past: dict[str, Tensor], q: Tensor) -> Tensor:
-        """Bits of each class at every block, (N, 8, H/8, W/8). Counts what is seen, in training."""
-        n, _, height, width = busy.shape
-        state = torch.where(past["known"] > 0, 1 + past["busy"].clamp_max(N_STATES - 2), torch.zeros_like(busy)).long()
-        base = (q.floor().long() >> 4).view(n, 1, 1, 1) * N_STATES + state
-        moved = _busy(past["motion"]).clamp_max(N_MOTION - 2)
-        moved = torch.where(past["merged"] > 0, torch.full_like(busy, N_MOTION - 1), moved).long()
-        beside = around[:, list(BESIDE)].sum(1, keepdim=True)
-        level = torch.bucketize(beside, beside.new_tensor(AROUND_EDGES), right=True)
-        i, j = torch.arange(height, device=q.device)[:, None], torch.arange(width, device=q.device)
-        context = torch.where((i + j) % 2 == 0, base * N_MOTION + moved, N_EVEN + base * N_AROUND + level)
-        if self.training:
-            seen = (context * N_CLASSES + busy.long()).reshape(-1)
-            self.counts.mul_(MEMORY).view(-1).index_add_(0, seen, torch.ones_like(seen, dtype=self.counts.dtype))
-        share = (self.counts + 0.05) / (self.counts + 0.05).sum(1, keepdim=True)
-        return -share.log2()[context[:, 0]].permute(0, 3, 1, 2)
+    def _around(self, x: Tensor, mask: GroupMask | None) -> Tensor:
+        """(N, 8, H/8, W/8): the values (N, 1, H/8, W/8) of the blocks beside each, 0 where none of its group is."""
+        bias = x.new_zeros(len(NEIGHBOURS))
+        return F.conv2d(x, self._taps, bias, padding=1) if mask is None else mask.convolve(x, self._taps, bias)
+
+    def _class_inputs(self, past: dict[str, Tensor], offsets: Tensor, mask: GroupMask | None) -> Tensor:
+        """(N, 28, H/8, W/8) inputs of the even head."""
+        busy, moved = past["busy"] * past["known"], self._levels(past["motion"])
+        added = self._levels(offsets.abs().sum(1, keepdim=True))
+        parts = [
+            16 * busy,
+            16 * self._around(busy, mask),
+            past["bands"],
+            FLAG * past["known"],
+            moved,
+            self._around(moved, mask),
+            FLAG * past["merged"],
+            F.interpolate(added, scale_factor=4.0, mode="nearest"),
+        ]
+        return torch.cat(parts, dim=1)
+
+    def _flags(self, busy: Tensor, inputs: Tensor, q: Tensor, mask: GroupMask | None) -> Tensor:
+        """Tables (N, 7, H/8, W/8) of the flags of every block. busy: classes; inputs: of the even head."""
+        i, j = (torch.arange(n, device=busy.device) for n in busy.shape[2:])
+        even = (i[:, None] + j) % 2 == 0
+        with torch.no_grad():
+            more = torch.cat([inputs, 16 * self._around(busy * even, mask)], dim=1)
+        return torch.where(even, self.even_head.index(inputs, q), self.odd_head.index(more, q))
+
+
+def _class_prices(flags: Tensor) -> Tensor:
+    """Bits (N, 8, H/8, W/8) of each class, from the tables of its flags (N, 7, H/8, W/8)."""
+    logits = (flags - FLAG_MIDDLE) / FLAG_STEP
+    ones = F.pad(F.softplus(-logits).cumsum(1), (0, 0, 0, 0, 1, 0))
+    return (ones + F.pad(F.softplus(logits), (0, 0, 0, 0, 0, 1))) / math.log(2)
 
 
 def _busy(total: Tensor) -> Tensor:

@@ -136,9 +136,9 @@ class ResidualCodec(nn.Module):
         """
         gain = self.y_gain(q)
         steps = y * gain
-        symbols, bits, busy_bits = self.entropy(steps, self.worth(q), q, previous, motion.y, merged, masks.at8)
-        chosen = torch.zeros_like(previous.offsets) if offsets is None else offsets
-        kept = BlockSymbols(symbols.nan_to_num(), torch.ones_like(previous.known), chosen.nan_to_num())
+        chosen = torch.zeros_like(previous.offsets) if offsets is None else offsets.nan_to_num()
+        symbols, bits, busy_bits = self.entropy(steps, self.worth(q), q, previous, motion.y, merged, chosen, masks.at8)
+        kept = BlockSymbols(symbols.nan_to_num(), torch.ones_like(previous.known), chosen)
         y_hat = (symbols + steps - steps.detach()) / gain
         return ResidualOutput(y_hat, bits, busy_bits, kept)
 

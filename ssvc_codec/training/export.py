@@ -12,6 +12,7 @@ from safetensors.numpy import save_file
 from torch import Tensor
 
 from ..entropy import IntegerBlockHeads, IntegerScaleHead, gaussian_tables
+from ..entropy.class_flags import flag_frequencies
 from ..entropy.plain_tables import plain_frequencies
 from ..entropy.tables import LAPLACE_MIN, N_TABLES, SCALE_MIN, laplace_tables
 from ..entropy.vector_head import IntegerVectorHead
@@ -27,6 +28,7 @@ from ..weights import Model
 __all__ = ["export_intra", "export_model", "import_inter", "import_intra"]
 
 GAUSSIAN, LAPLACE = (SCALE_MIN, SCALE_STEP), (LAPLACE_MIN, LAPLACE_STEP)
+BLOCK_HEADS = ("even", "odd", "first", "second")  # of RESIDUAL
 EXACT = ("log_gain", "linear.weight", "linear_back.weight")  # parameters kept in float32
 
 
@@ -64,16 +66,19 @@ def _offset_tensors(tables: OffsetTables) -> dict[str, np.ndarray]:
     return {"residual.offset_counts": counts.astype(np.float32), "residual.offsets": plain_frequencies(counts + 0.01)}
 
 
+def _block_heads(entropy: BlockEntropy) -> list[tuple[str, ScaleHead]]:
+    """With the names that their tensors have."""
+    heads = (entropy.even_head, entropy.odd_head, entropy.first_head, entropy.second_head)
+    return list(zip(BLOCK_HEADS, heads, strict=True))
+
+
 def _block_tensors(entropy: BlockEntropy) -> dict[str, np.ndarray]:
-    """Integer heads of RESIDUAL, its tables, those of classes, and the counts behind these."""
-    tensors: dict[str, np.ndarray] = {}
-    for part, head in (("first", entropy.first_head), ("second", entropy.second_head)):
+    """Integer heads of RESIDUAL, its tables, those of flags of classes."""
+    tensors: dict[str, np.ndarray] = {"residual.flags": flag_frequencies()}
+    for part, head in _block_heads(entropy):
         tensors |= {f"residual.{part}.{name}": value.numpy() for name, value in head.export().items()}
         for name in ("weight1", "weight2", "weight3"):
             tensors[f"residual.{part}.{name}"] = tensors[f"residual.{part}.{name}"].astype(np.int16)
-    counts = entropy.counts.double().cpu().numpy()
-    tensors["residual.counts"] = counts.astype(np.float32)
-    tensors["residual.classes"] = plain_frequencies(counts + 0.05)
     return tensors
 
 
@@ -110,7 +115,7 @@ def export_model(intra: IntraNet, inter: InterNet | None, folder: Path, *, name:
     if inter is not None:
         parts = [
             {k.removeprefix(f"residual.{part}."): v for k, v in tensors.items() if k.startswith(f"residual.{part}.")}
-            for part in ("first", "second")
+            for part in BLOCK_HEADS
         ]
         answers["residual"] = IntegerBlockHeads(*parts).known_answer()
     config |= {"known_answer": answers, "about": about}
@@ -133,14 +138,13 @@ def import_inter(model: Model) -> InterNet:
     values = _scale_head_state(head, net.motion.latents.n_y, positions=1)
     state |= {f"motion.latents.{name}": value for name, value in values.items()}
     entropy = net.residual.entropy
-    for part, module in (("first", entropy.first_head), ("second", entropy.second_head)):
+    for part, module in _block_heads(entropy):
         stored = model.group(f"residual.{part}").items()
         head = {k: torch.from_numpy(np.asarray(v).astype(np.float32)) for k, v in stored}
         values = _scale_head_state(head, module.n_y, positions=1)
         state |= {f"residual.entropy.{name.replace('scale_head', f'{part}_head')}": v for name, v in values.items()}
-    counted = model.group("residual")
-    state["residual.offset_tables.counts"] = torch.from_numpy(np.asarray(counted["offset_counts"]))
-    state["residual.entropy.counts"] = torch.from_numpy(np.asarray(counted["counts"]))
+    counts = model.tensors["residual.offset_counts"]
+    state["residual.offset_tables.counts"] = torch.from_numpy(np.asarray(counts))
     net.load_state_dict(state)
     return net
 
