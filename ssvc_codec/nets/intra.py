@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from ..entropy.tables import SCALE_MIN
 from .blocks import DepthwiseBlock, GainTable, GroupMask, MaskedConv, Pointwise, round_ste, silu
 from .scale_head import SCALE_STEP, ScaleHead
+from .symbol_tables import SymbolTables
 
 __all__ = ["IntraConfig", "IntraNet", "IntraOutput", "Masks", "merge_planes", "split_planes", "to_half"]
 
@@ -212,6 +213,7 @@ class IntraNet(nn.Module):
         self.y_gain = GainTable(c.n_y, first=1.0, last=16.0)  # quantiser steps per unit of y
         self.z_gain = GainTable(c.n_z, first=0.3, last=1.5)
         self.z_scale = GainTable(c.n_z)  # standard deviation of z in quantiser steps
+        self.symbol_tables = SymbolTables()
 
     def anchor_mask(self, height: int, width: int, device: torch.device) -> Tensor:
         """(C_y, H, W) bool: the first half of the checkerboard; it alternates every ANCHOR_RUN channels."""

@@ -11,11 +11,12 @@ import torch
 from safetensors.numpy import save_file
 from torch import Tensor
 
-from ..entropy import IntegerBlockHeads, IntegerScaleHead, gaussian_tables
+from ..entropy import IntegerBlockHeads, IntegerScaleHead
 from ..entropy.class_flags import flag_frequencies
 from ..entropy.plain_tables import plain_frequencies
 from ..entropy.tables import LAPLACE_MIN, N_TABLES, SCALE_MIN, laplace_tables
 from ..entropy.vector_head import IntegerVectorHead
+from ..inference.loading import load_tables
 from ..nets.block_entropy import BlockEntropy
 from ..nets.blocks import GainTable
 from ..nets.inter import InterConfig, InterNet
@@ -93,7 +94,6 @@ def export_model(intra: IntraNet, inter: InterNet | None, folder: Path, *, name:
     about: recipe and numbers for the card, kept in config.json.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    tables = gaussian_tables()
     tensors = _network_tensors(intra, "intra")
     heads = {"intra": _integer_tensors(intra.scale_head, intra.z_gain, intra.z_scale)}
     config: dict[str, object] = {"name": name, "intra": intra.config.to_dict()}
@@ -109,7 +109,7 @@ def export_model(intra: IntraNet, inter: InterNet | None, folder: Path, *, name:
         tensors |= _block_tensors(inter.residual.entropy) | _offset_tensors(inter.residual.offset_tables)
     for kind, integers in heads.items():
         tensors |= {f"{kind}.head.{key}": value for key, value in integers.items()}
-    tensors |= _table_tensors("tables", tables)
+    tensors |= _table_tensors("tables", intra.symbol_tables.tables())
     kinds = {"intra": IntegerScaleHead, "motion": IntegerVectorHead}
     answers = {kind: kinds[kind](head).known_answer() for kind, head in heads.items()}
     if inter is not None:
@@ -163,6 +163,7 @@ def import_intra(model: Model) -> IntraNet:
     head = {key: torch.from_numpy(np.asarray(v).astype(np.float32)) for key, v in model.group("intra.head").items()}
     state |= _scale_head_state(head, net.config.n_y)
     net.load_state_dict(state)
+    net.symbol_tables.put(load_tables(model))
     return net
 
 

@@ -19,7 +19,7 @@ from .export import export_intra, import_intra
 from .rate import coded_bits, lambda_of
 from .sampling import PictureSampler, random_masks
 from .schedule import schedule
-from .shards import Clip, read_shards
+from .shards import Clip, read_shards, split_pictures
 from .state import Ema, RunState, ValueLog, load_state, save_state
 from .validation import code_stills
 
@@ -118,11 +118,7 @@ class IntraTrainer:
             self._restore()
 
     def _load_data(self) -> None:
-        clips = list(read_shards(self.options.data, device=self.device))
-        stills = [c for c in clips if c.y.shape[0] == 1 and "@" not in c.source]
-        videos = [c for c in clips if "@" in c.source]
-        self.validation = stills[::10]
-        training = [c for number, c in enumerate(stills) if number % 10]
+        self.validation, training, videos = split_pictures(read_shards(self.options.data, device=self.device))
         pools: list[tuple[float, list[Clip]]] = [(0.65, training), (0.35, videos)]
         pools = [(share, pool) for share, pool in pools if pool]
         if not pools:
@@ -209,6 +205,7 @@ class IntraTrainer:
     def validate(self) -> dict[str, float]:
         """Real bits and 6:1:1 PSNR of the averaged weights, exported, on held-out stills, for six q."""
         net = IntraNet(self.net.config)
+        net.symbol_tables.put(self.net.symbol_tables.tables())
         self.ema.copy_to(net)
         folder = self.options.out / "model"
         about: dict[str, object] = {"steps": self.run.step, "minutes": round(self.run.seconds / 60, 1)}

@@ -8,7 +8,7 @@ each as its Y, U and V planes. Heights and widths are even.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -19,7 +19,9 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-__all__ = ["Clip", "ShardWriter", "read_shards"]
+__all__ = ["Clip", "ShardWriter", "read_shards", "split_pictures"]
+
+HELD_OUT_STILLS = 10  # one of so many
 
 
 class Clip(NamedTuple):
@@ -89,3 +91,11 @@ def read_shards(folder: Path, *, device: str = "cpu") -> Iterator[Clip]:
                 block[:, luma + chroma :].view(frames, height // 2, width // 2),
                 sources[row] if row < len(sources) else path.name,
             )
+
+
+def split_pictures(clips: Iterable[Clip]) -> tuple[list[Clip], list[Clip], list[Clip]]:
+    """Held-out stills, stills to train on, and clips of videos, which are all to train on."""
+    known = list(clips)
+    stills = [clip for clip in known if clip.y.shape[0] == 1 and "@" not in clip.source]
+    training = [clip for number, clip in enumerate(stills) if number % HELD_OUT_STILLS]
+    return stills[::HELD_OUT_STILLS], training, [clip for clip in known if "@" in clip.source]
