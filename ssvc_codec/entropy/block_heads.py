@@ -1,4 +1,4 @@
-"""The integer heads of RESIDUAL: what is known of a cell or block to the tables it is coded with (docs/bitstream.md, 5.8)."""
+"""The integer heads of RESIDUAL: what is known of a cell or block to the tables of it (docs/bitstream.md, 5.8)."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from .blocks import N_CHANNELS, N_CLASS_INPUTS, N_FIRST, N_FLAGS, N_INPUTS
 from .offsets import LEVELS, N_OFFSET_INPUTS, SLOPES
 from .scale_head import IntegerLayers
 
-__all__ = ["IntegerBlockHeads"]
+__all__ = ["BLOCK_HEADS", "IntegerBlockHeads"]
 
+BLOCK_HEADS = ("level", "slope", "even", "odd", "first", "second")  # as tensors name them
 Tensors = Mapping[str, NDArray[np.generic]]
 SIZES = (
     (N_OFFSET_INPUTS[0], LEVELS.size),
@@ -27,9 +28,7 @@ SIZES = (
 
 
 class IntegerBlockHeads:
-    """Table indexes of the flags of classes, 0..63, of offsets, and of the first 16 and the other 80 symbols of a block,
-    1..63.
-    """
+    """Table indexes: of flags of classes 0..63, of offsets and of the first 16 and other 80 symbols of a block 1..63."""
 
     def __init__(
         self, level: Tensors, slope: Tensors, even: Tensors, odd: Tensors, first: Tensors, second: Tensors

@@ -1,4 +1,4 @@
-"""Offsets of cells, a level and two slopes of each plane: what their tables follow from (docs/bitstream.md, section 5.8)."""
+"""Offsets of cells, a level and two slopes of each plane: what tables of them follow from (docs/bitstream.md, 5.8)."""
 
 from __future__ import annotations
 

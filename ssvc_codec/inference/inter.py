@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..entropy.offsets import cell_neighbours
 from ..errors import BitstreamError, ModelError
 from ..frame import Frame
 from ..nets.inter import InterConfig, InterMasks, InterNet, Planes, half_to_planes, planes_to_half

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from ..entropy import IntegerBlockHeads, IntegerScaleHead
+from ..entropy.block_heads import BLOCK_HEADS
 from ..entropy.plain_tables import PlainTables
 from ..entropy.tables import N_TABLES
 from ..entropy.vector_head import IntegerVectorHead
@@ -21,7 +22,6 @@ __all__ = ["load_block_heads", "load_flag_tables", "load_head", "load_tables", "
 
 Head = TypeVar("Head", IntegerScaleHead, IntegerVectorHead, IntegerBlockHeads)
 
-BLOCK_HEADS = ("level", "slope", "even", "odd", "first", "second")  # of RESIDUAL
 # Parts of networks whose integers lie elsewhere in a model.
 STORED_APART = ("scale_head.", "residual.entropy.", "residual.offset_entropy.", "_tables.")
 
