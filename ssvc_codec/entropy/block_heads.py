@@ -28,7 +28,7 @@ SIZES = (
 
 
 class IntegerBlockHeads:
-    """Table indexes: of flags of classes 0..63, of offsets and of the first 16 and other 80 symbols of a block 1..63."""
+    """Table indexes: of flags of classes 0..63, of offsets and of the first 16 and other 80 symbols of blocks 1..63."""
 
     def __init__(
         self, level: Tensors, slope: Tensors, even: Tensors, odd: Tensors, first: Tensors, second: Tensors
