@@ -64,13 +64,14 @@ class SymbolCoder:
         if tail is not None:
             tail.push(coder)
         for symbols, indexes in reversed(parts):
-            self._push(coder, symbols.reshape(-1), indexes.reshape(-1))
+            self.push(coder, symbols.reshape(-1), indexes.reshape(-1))
         if head is not None:
             head.push(coder)
         data = coder.get_compressed().astype("<u4").tobytes()
         return data.rstrip(b"\0")
 
-    def _push(self, coder: Any, symbols: NDArray[np.int32], indexes: NDArray[np.uint8]) -> None:
+    def push(self, coder: Any, symbols: NDArray[np.int32], indexes: NDArray[np.uint8]) -> None:
+        """Codes one array, (n,) each. Raises ValueError for a symbol beyond 16 bits."""
         order, counts = _by_table(indexes)
         ordered = symbols[order].astype(np.int32)
         reach = np.repeat(self.reach, counts)

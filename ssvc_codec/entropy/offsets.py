@@ -1,40 +1,74 @@
-"""Offsets of cells: a level and two slopes of each plane (docs/bitstream.md, section 5.8)."""
+"""Offsets of cells, a level and two slopes of each plane: what tables of them follow from (docs/bitstream.md, 5.8)."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .activity import FLAG, TABLE_SIZE, activity_table
+from .neighbours import NEIGHBOURS, neighbours
+
 __all__ = [
-    "KIND",
+    "LEVELS",
     "N_OFFSETS",
-    "N_OFFSET_CONTEXTS",
-    "N_OFFSET_SYMBOLS",
+    "N_OFFSET_INPUTS",
     "OFFSET_LIMIT",
-    "offset_contexts",
-    "unzigzag",
-    "zigzag",
+    "SLOPES",
+    "OffsetPast",
+    "cell_neighbours",
+    "level_inputs",
+    "slope_inputs",
 ]
 
 N_OFFSETS = 9  # of a cell: level, slope along x, slope along y of Y, then of U, then of V
 OFFSET_LIMIT = 7  # largest magnitude
-N_OFFSET_SYMBOLS = 2 * OFFSET_LIMIT + 1
-N_OFFSET_CONTEXTS = 4 * 6 * 3
-# 0, 2, 4: level of Y, U, V; 1, 3, 5: slopes.
-KIND = np.array([2 * (k // 3) + (k % 3 > 0) for k in range(N_OFFSETS)])
+LEVELS = np.arange(0, N_OFFSETS, 3)  # read first
+SLOPES = np.delete(np.arange(N_OFFSETS), LEVELS)
+N_OFFSET_INPUTS = (3 * N_OFFSETS + 7, 2 * LEVELS.size)  # of the head of levels; more of that of slopes
+SIDES = [k for k, (i, j) in enumerate(NEIGHBOURS) if i == 0 or j == 0]
 
 
-def offset_contexts(q: NDArray[np.integer], before: NDArray[np.integer], known: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """(n, 9) table of each offset. q, known: (n,); before: (n, 9) offsets of the frame before."""
-    state = np.where(known[:, None], 1 + (before != 0), 0)
-    return ((q >> 4)[:, None] * 6 + KIND) * 3 + state
+class OffsetPast(NamedTuple):
+    """What is known of cells before their offsets are read; one row a cell."""
+
+    offsets: NDArray[np.integer]  # (n, 9) in the frame before
+    busy: NDArray[np.integer]  # (n,) sum of the classes of its blocks in the frame before
+    known: NDArray[np.bool_]  # (n,) the two count
+    motion: NDArray[np.integer]  # (n, 4) sum of the magnitudes of MOTION at each position
+    merged: NDArray[np.integer]  # (n,) blocks that take their vectors from elsewhere
 
 
-def zigzag(values: NDArray[np.integer]) -> NDArray[np.int64]:
-    """0, -1, 1, -2, 2 to 0, 1, 2, 3, 4."""
-    return np.where(values < 0, -2 * values.astype(np.int64) - 1, 2 * values.astype(np.int64))
+def cell_neighbours(
+    cells: NDArray[np.integer], n_columns: int, groups: NDArray[np.integer] | None = None
+) -> NDArray[np.int64]:
+    """(n, 4): the cells that share a side with each, n where none of its group does. See neighbours."""
+    return neighbours(cells, n_columns, 1, groups)[:, SIDES]
 
 
-def unzigzag(symbols: NDArray[np.integer]) -> NDArray[np.int32]:
-    """The inverse of zigzag."""
-    return ((symbols >> 1) ^ -(symbols & 1)).astype(np.int32)
+def level_inputs(past: OffsetPast, beside: NDArray[np.integer]) -> NDArray[np.float32]:
+    """(n, 34) inputs of the head of levels. beside: see cell_neighbours."""
+    before = np.where(past.known[:, None], past.offsets, 0)
+    size = np.abs(before)
+    around = np.append(size, np.zeros((1, N_OFFSETS), size.dtype), axis=0)[beside].sum(axis=1)
+    columns = [
+        16 * before,
+        _levels(size),
+        _levels(around),
+        FLAG * past.known[:, None],
+        _levels(past.motion),
+        _levels(past.merged)[:, None],
+        _levels(np.where(past.known, past.busy, 0))[:, None],
+    ]
+    return np.concatenate([c.astype(np.float32) for c in columns], axis=1)
+
+
+def slope_inputs(inputs: NDArray[np.float32], levels: NDArray[np.integer]) -> NDArray[np.float32]:
+    """(n, 40) inputs of the head of slopes. inputs: of that of levels; levels: (n, 3) of this frame."""
+    more = [16 * levels, _levels(np.abs(levels))]
+    return np.concatenate([inputs, *(c.astype(np.float32) for c in more)], axis=1)
+
+
+def _levels(sums: NDArray[np.integer]) -> NDArray[np.uint8]:
+    return activity_table()[np.minimum(sums, TABLE_SIZE - 1)]

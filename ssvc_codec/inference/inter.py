@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..entropy.offsets import cell_neighbours
 from ..errors import BitstreamError, ModelError
 from ..frame import Frame
 from ..nets.inter import InterConfig, InterMasks, InterNet, Planes, half_to_planes, planes_to_half
@@ -21,7 +22,7 @@ from ..weights import Model
 from .compensation import Compensated, compensate
 from .device import fast_dtype, pick_device
 from .latents import GroupSymbols, LatentCoder, Past
-from .loading import load_block_heads, load_plain_tables, load_tables, load_vector_head, load_weights
+from .loading import load_block_heads, load_flag_tables, load_tables, load_vector_head, load_weights
 from .maps import CellMaps, cell_mask
 from .merge_coding import CellGrid, load_merge_coder
 from .merge_search import search_merges
@@ -107,8 +108,8 @@ class InterCoder:
         merge = load_merge_coder(model)
         heads = load_vector_head(model), load_block_heads(model)
         self.motion = LatentCoder(self.net.motion.latents, heads[0], tables, device=self.device, merge=merge)
-        plain = load_plain_tables(model, "flags"), load_plain_tables(model, "offsets")
-        self.residual = ResidualCoder(self.net.residual, heads[1], tables, *plain, device=self.device)
+        flags = load_flag_tables(model)
+        self.residual = ResidualCoder(self.net.residual, heads[1], tables, flags, device=self.device)
         self._motion_quantiser = Quantiser(tables, self.device, optimise=search.optimise)
         self._motion_search = MotionSearch(self.net, self.motion, self._motion_quantiser)
         self.dtype = fast_dtype(self.device) if reduced_precision else torch.float32
@@ -179,7 +180,8 @@ class InterCoder:
         residual_past = before.residual.past(same, Chain.complete(motion))
         predicted = self._refine(compensated, maps)
         with self._phase("residual analysis"):
-            offsets = self.residual.choose_offsets(original - predicted, maps.maps, residual_past)
+            beside = cell_neighbours(np.arange(maps.q.size), maps.q.shape[1], maps.groups.reshape(-1))
+            offsets = self.residual.choose_offsets(original - predicted, maps.maps, residual_past, beside)
             added = self.residual.offset_picture(offsets, maps.maps)
             known, shown = predicted + added, compensated.warped + added
             y = net.residual.analysis(x, known, maps.maps.q_map, maps.masks)
@@ -189,7 +191,7 @@ class InterCoder:
             residual = self.residual.with_offsets(chosen, offsets)
         picture = self._picture(residual, known, shown, maps)
         if self._search.skip:
-            fewer = self._skip(residual, original, (picture, shown), (blocks, residual_past), maps)
+            fewer = self._skip(residual, original, (picture, shown), (blocks, residual_past, beside), maps)
             if fewer is not residual:
                 residual, picture = fewer, self._picture(fewer, known, shown, maps)
         with self._phase("entropy"):
@@ -223,7 +225,7 @@ class InterCoder:
         residual: GroupSymbols,
         original: Tensor,
         pictures: tuple[Tensor, Tensor],
-        known: tuple[Known, Past],
+        known: tuple[Known, Past, NDArray[np.integer]],
         maps: FrameMaps,
     ) -> GroupSymbols:
         """The residual without blocks of cells that the warp and offsets show well enough for less.

@@ -11,20 +11,19 @@ from numpy.typing import NDArray
 from torch import nn
 
 from ..entropy import IntegerBlockHeads, IntegerScaleHead
-from ..entropy.offsets import N_OFFSET_CONTEXTS, N_OFFSET_SYMBOLS
+from ..entropy.block_heads import BLOCK_HEADS
 from ..entropy.plain_tables import PlainTables
 from ..entropy.tables import N_TABLES
 from ..entropy.vector_head import IntegerVectorHead
 from ..errors import ModelError
 from ..weights import Model
 
-__all__ = ["load_block_heads", "load_head", "load_plain_tables", "load_tables", "load_vector_head", "load_weights"]
+__all__ = ["load_block_heads", "load_flag_tables", "load_head", "load_tables", "load_vector_head", "load_weights"]
 
 Head = TypeVar("Head", IntegerScaleHead, IntegerVectorHead, IntegerBlockHeads)
 
-PLAIN_SHAPES = {"flags": (N_TABLES, 2), "offsets": (N_OFFSET_CONTEXTS, N_OFFSET_SYMBOLS)}
 # Parts of networks whose integers lie elsewhere in a model.
-STORED_APART = ("scale_head.", "residual.entropy.", "_tables.")
+STORED_APART = ("scale_head.", "residual.entropy.", "residual.offset_entropy.", "_tables.")
 
 
 def load_head(model: Model) -> IntegerScaleHead:
@@ -39,7 +38,7 @@ def load_vector_head(model: Model) -> IntegerVectorHead:
 
 def load_block_heads(model: Model) -> IntegerBlockHeads:
     """The integer heads of RESIDUAL, tested. Raises ModelError."""
-    heads = IntegerBlockHeads(*(model.group(f"residual.{part}") for part in ("even", "odd", "first", "second")))
+    heads = IntegerBlockHeads(*(model.group(f"residual.{part}") for part in BLOCK_HEADS))
     return _tested(heads, model, "residual")
 
 
@@ -50,12 +49,12 @@ def _tested(head: Head, model: Model, kind: str) -> Head:
     return head
 
 
-def load_plain_tables(model: Model, name: str) -> PlainTables:
-    """The tables `residual.flags` or `residual.offsets`. Raises ModelError."""
-    frequencies = model.group("residual").get(name)
-    if frequencies is None or frequencies.shape != PLAIN_SHAPES[name]:
-        raise ModelError(f"model {model.name}: no tables residual.{name} (docs/bitstream.md, section 5.8)")
-    return PlainTables(frequencies, name=f"model {model.name}: residual.{name}")
+def load_flag_tables(model: Model) -> PlainTables:
+    """The tables `residual.flags`. Raises ModelError."""
+    frequencies = model.group("residual").get("flags")
+    if frequencies is None or frequencies.shape != (N_TABLES, 2):
+        raise ModelError(f"model {model.name}: no tables residual.flags (docs/bitstream.md, section 5.8)")
+    return PlainTables(frequencies, name=f"model {model.name}: residual.flags")
 
 
 def load_tables(model: Model, prefix: str = "tables") -> list[NDArray[np.uint32]]:

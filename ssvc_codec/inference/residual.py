@@ -28,19 +28,18 @@ from ..entropy.blocks import (
     second_inputs,
 )
 from ..entropy.class_flags import ClassFlags
-from ..entropy.offsets import N_OFFSETS, offset_contexts, unzigzag, zigzag
+from ..entropy.offsets import N_OFFSETS, cell_neighbours
 from ..entropy.plain_tables import PlainTables
 from ..errors import BitstreamError
-from ..nets.offsets import choose_offsets, offset_picture, offset_steps
+from ..nets.offsets import offset_picture, offset_steps
 from ..nets.residual import ResidualCodec
 from .latents import GroupSymbols, Maps, Past, Start, Substream
 from .merge_coding import CellGrid
+from .offsets import OffsetCoder
 from .residual_search import Busy, Known, ResidualSearch
-from .rows import z_rows
 
 __all__ = ["ResidualCoder"]
 
-OFFSET_WORTH = 13.0  # bits of one squared step, the worth that it keeps in the pictures after this one included
 NO_START = np.zeros(2, np.int32)
 POSITION = np.array([2 * (b // 8) + b % 4 // 2 for b in range(N_BLOCKS)])  # of the 16x16 that holds each block
 
@@ -48,12 +47,16 @@ POSITION = np.array([2 * (b // 8) + b % 4 // 2 for b in range(N_BLOCKS)])  # of 
 class _Beginning(NamedTuple):
     """Offsets and classes, with which a string begins."""
 
-    parts: Sequence[tuple[PlainTables, NDArray[np.integer], NDArray[np.integer]]]  # symbols and rows
+    coder: SymbolCoder
+    offsets: Sequence[tuple[NDArray[np.int32], NDArray[np.uint8]]]  # symbols and tables
+    flags: Sequence[tuple[PlainTables, NDArray[np.integer], NDArray[np.integer]]]  # symbols and rows
 
     def push(self, ans: Any) -> None:
         """See entropy.coder.Other."""
-        for tables, symbols, rows in reversed(self.parts):
-            tables.push(ans, symbols.reshape(-1), rows.reshape(-1))
+        for tables, symbols, rows in reversed(self.flags):
+            tables.push(ans, symbols, rows)
+        for symbols, index in reversed(self.offsets):
+            self.coder.push(ans, symbols.reshape(-1), index.reshape(-1))
 
 
 class ResidualCoder:
@@ -68,15 +71,14 @@ class ResidualCoder:
         heads: IntegerBlockHeads,
         tables: Sequence[NDArray[np.uint32]],
         flags: PlainTables,
-        offsets: PlainTables,
         *,
         device: str,
     ) -> None:
-        """tables: of symbols; flags: of classes of blocks; offsets: of offsets of cells."""
+        """tables: of symbols and offsets; flags: of classes of blocks."""
         self.net, self.heads, self.device = net, heads, device
-        self.flags, self.offsets = ClassFlags(flags), offsets
-        self.coder = SymbolCoder(tables)
+        self.flags, self.coder = ClassFlags(flags), SymbolCoder(tables)
         self._search = ResidualSearch(self, tables)
+        self._offsets = OffsetCoder(heads, self._search.bits)
 
     def nothing(self, n_cells: int) -> Past:
         """What a frame knows after an I frame."""
@@ -151,14 +153,11 @@ class ResidualCoder:
         return GroupSymbols(z, symbols.reshape(-1, N_BLOCKS * N_CHANNELS))
 
     @torch.inference_mode()
-    def choose_offsets(self, missing: Tensor, maps: Maps, past: Past) -> GroupSymbols:
-        """Offsets of all cells, and nothing else. missing: (1, 6, H/2, W/2)."""
-        contexts = self._offset_contexts(maps.q.reshape(-1), past)
-        bits = torch.from_numpy(self.offsets.bits[contexts]).to(self.device)
-        bits = bits.view(1, *maps.q.shape, N_OFFSETS, -1).permute(0, 3, 1, 2, 4)
-        chosen = choose_offsets(offset_steps(missing, maps.q_map), bits, OFFSET_WORTH)
+    def choose_offsets(self, missing: Tensor, maps: Maps, past: Past, beside: NDArray[np.integer]) -> GroupSymbols:
+        """Offsets of all cells, and nothing else. missing: (1, 6, H/2, W/2); beside: see cell_neighbours."""
+        steps = offset_steps(missing, maps.q_map)[0].permute(1, 2, 0).reshape(-1, N_OFFSETS).cpu().numpy()
         symbols = self.nothing(maps.q.size).symbols
-        symbols.z[:, N_BLOCKS:] = z_rows(chosen)
+        symbols.z[:, N_BLOCKS:] = self._offsets.choose(steps, maps.q.reshape(-1), past, beside)
         return symbols
 
     @staticmethod
@@ -172,16 +171,13 @@ class ResidualCoder:
         kept = np.where(cells[:, None] & (np.arange(symbols.z.shape[1]) < N_BLOCKS), 0, symbols.z)
         return GroupSymbols(kept, np.where(cells[:, None], 0, symbols.y))
 
-    @staticmethod
-    def _offset_contexts(q: NDArray[np.integer], past: Past) -> NDArray[np.int64]:
-        return offset_contexts(q, past.symbols.z[:, N_BLOCKS:], past.known)
-
-    def cell_bits(self, symbols: GroupSymbols, known: Known, past: Past) -> NDArray[np.float32]:
-        """(n,) bits of every cell. known: of past, see whole."""
+    def cell_bits(
+        self, symbols: GroupSymbols, known: Known, past: Past, beside: NDArray[np.integer]
+    ) -> NDArray[np.float32]:
+        """(n,) bits of every cell. known: of past, see whole; beside: see cell_neighbours."""
         bits = self._search.block_bits(symbols.y.reshape(-1, N_CHANNELS), known)
-        contexts = self._offset_contexts(known.q[::N_BLOCKS], past)
-        offsets = self.offsets.bits[contexts, zigzag(symbols.z[:, N_BLOCKS:])]
-        return bits.reshape(-1, N_BLOCKS).sum(axis=1) + offsets.sum(axis=1)
+        offsets = self._offsets.bits(symbols.z[:, N_BLOCKS:], known.q[::N_BLOCKS], past, beside)
+        return bits.reshape(-1, N_BLOCKS).sum(axis=1) + offsets
 
     def whole(self, maps: Maps, groups: NDArray[np.integer], past: Past, offsets: GroupSymbols) -> Known:
         """What tables follow from, of all cells of a picture. offsets: see choose_offsets."""
@@ -204,22 +200,24 @@ class ResidualCoder:
         y = symbols.y.reshape(-1, N_CHANNELS)[rows]
         tables = self.symbol_tables(busy, known, y, rows)
         parts = [(y[:, part], tables[:, part]) for part in (slice(N_FIRST), slice(N_FIRST, None))]
-        return self.coder.encode(parts, head=self._beginning(symbols, q, past, known))
+        return self.coder.encode(parts, head=self._beginning(symbols, q, past, grid, known))
 
     def beginning_bytes(self, symbols: GroupSymbols, q: NDArray[np.integer], past: Past, grid: CellGrid) -> int:
         """Length of a string that holds offsets and classes alone."""
         known = self._known(symbols, q, past, grid)
-        return len(self.coder.encode([], head=self._beginning(symbols, q, past, known)))
+        return len(self.coder.encode([], head=self._beginning(symbols, q, past, grid, known)))
 
     def _known(self, symbols: GroupSymbols, q: NDArray[np.integer], past: Past, grid: CellGrid) -> Known:
         return self.known(q, past, symbols.z[:, N_BLOCKS:], block_neighbours(grid.rows, grid.n_columns))
 
-    def _beginning(self, symbols: GroupSymbols, q: NDArray[np.integer], past: Past, known: Known) -> _Beginning:
-        offsets = (self.offsets, zigzag(symbols.z[:, N_BLOCKS:]), self._offset_contexts(q, past))
+    def _beginning(
+        self, symbols: GroupSymbols, q: NDArray[np.integer], past: Past, grid: CellGrid, known: Known
+    ) -> _Beginning:
+        offsets = self._offsets.parts(symbols.z[:, N_BLOCKS:], q, past, cell_neighbours(grid.rows, grid.n_columns))
         classes = _classes(symbols)
         even = self.flags.parts(_of(classes, EVEN), known.even)
         odd = self.flags.parts(_of(classes, ODD), self.odd_flags(classes, known))
-        return _Beginning([offsets, *even, *odd])
+        return _Beginning(self.coder, offsets, [*even, *odd])
 
     # Decoding
 
@@ -239,9 +237,9 @@ class ResidualCoder:
 
     def _read(self, decoder: StringDecoder, substream: Substream) -> GroupSymbols:
         n = substream.q.size
-        contexts = self._offset_contexts(substream.q, substream.past)
-        offsets = unzigzag(self.offsets.pop(decoder.ans, contexts.reshape(-1))).reshape(n, -1)
-        beside = block_neighbours(substream.grid.rows, substream.grid.n_columns)
+        where = substream.grid.rows, substream.grid.n_columns
+        offsets = self._offsets.read(decoder, substream.q, substream.past, cell_neighbours(*where))
+        beside = block_neighbours(*where)
         known = self.known(substream.q, substream.past, offsets, beside)
         classes = np.zeros((n, N_BLOCKS), np.int64)
         classes[:, EVEN] = self.flags.pop(decoder.ans, known.even).reshape(n, -1)

@@ -58,10 +58,10 @@ class ResidualSearch:
     """Bits of symbols in each table, and decisions by them. y: always (16 n, 96) int32."""
 
     def __init__(self, of: Tables, tables: Sequence[NDArray[np.uint32]]) -> None:
-        """tables: of symbols."""
+        """tables: of symbols. bits: of each table, by magnitude."""
         self._of = of
-        self._bits = np.zeros((len(tables), REACH), np.float32)
-        for row, table in zip(self._bits[1:], tables[1:], strict=True):
+        self.bits = np.zeros((len(tables), REACH), np.float32)
+        for row, table in zip(self.bits[1:], tables[1:], strict=True):
             known = 24 - np.log2(table[:-1:2].astype(np.float64))[:REACH]
             row[:] = 24 - np.log2(float(table[-1])) + 16
             row[: known.size] = known
@@ -89,7 +89,7 @@ class ResidualSearch:
         bits = np.take_along_axis(self._of.class_bits(busy.classes, known), busy.classes[:, None], axis=1)[:, 0]
         rows = np.flatnonzero(busy.classes)
         index = self._of.symbol_tables(busy, known, y[rows], rows)
-        bits[rows] += self._bits[index, np.minimum(np.abs(y[rows]), REACH - 1)].sum(axis=1)
+        bits[rows] += self.bits[index, np.minimum(np.abs(y[rows]), REACH - 1)].sum(axis=1)
         return bits
 
     def _tables(self, y: NDArray[np.int32], known: Known, rows: NDArray[np.integer]) -> NDArray[np.uint8]:
@@ -102,7 +102,7 @@ class ResidualSearch:
         size = np.abs(steps)
         near = np.minimum(np.rint(size), SYMBOL_LIMIT).astype(np.int64)
         at = np.minimum(near, REACH - 1)
-        saving = self._bits[index, at] - self._bits[index, np.maximum(at - 1, 0)]
+        saving = self.bits[index, at] - self.bits[index, np.maximum(at - 1, 0)]
         smaller = (near > 0) & (saving > price * (1 + 2 * (size - near)))
         return _signed(near - smaller, steps)
 

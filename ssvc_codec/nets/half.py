@@ -56,6 +56,7 @@ class InterMasks(NamedTuple):
     at4: GroupMask | None = None
     at8: GroupMask | None = None
     at16: GroupMask | None = None
+    at32: GroupMask | None = None  # training alone needs it
 
 
 def half_to_planes(x: Tensor) -> Planes:

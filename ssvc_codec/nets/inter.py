@@ -233,13 +233,13 @@ class InterNet(nn.Module):
             return out, State(half_to_planes(predicted.detach()), flow_hat.detach(), motion.symbols, state.residual)
         past = state.residual
         missing = to_half(x).float() - predicted.detach()
-        offsets = self.residual.offset_tables(missing, q, past.offsets, past.known)
-        added = offset_picture(offsets, q)
+        merged = (merge != 0).float()[:, None]
+        offsets = self.residual.offset_entropy(missing, q, past, motion.symbols.y, merged, masks.at32)
+        added = offset_picture(offsets.symbols, q)
         predicted, warped = predicted + added, warped + added
         known = predicted if detach else predicted.detach()
         y = self.residual.analysis(x, known, q, masks)
         influence = torch.zeros_like(y) if detach else self.residual.influence(predicted)
-        merged = (merge != 0).float()[:, None]
         residual = self.residual.code(y + influence, q, past, motion.symbols, masks, merged, offsets)
         if influence.requires_grad:
             alive = residual.symbols.y != 0

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from ..entropy.offsets import KIND, N_OFFSET_CONTEXTS, N_OFFSET_SYMBOLS, OFFSET_LIMIT
+from ..entropy.offsets import OFFSET_LIMIT
 from .lagrangian import PLANE_WEIGHTS, lambda_of
 
-__all__ = ["OffsetTables", "choose_offsets", "offset_gain", "offset_picture", "offset_steps"]
+__all__ = ["STEP_WORTH", "nearest_offsets", "offset_gain", "offset_picture", "offset_steps"]
 
 STEP_WORTH = 9.0  # bits that a squared quantiser step of error is worth
-MEMORY = 0.9995  # of counts, from one step to the next
 SIDES = (8.0, 4.0, 4.0)  # of a block in samples of Y, U, V: what makes its mean an orthonormal component
 WEIGHTS = (PLANE_WEIGHTS[0], 4 * PLANE_WEIGHTS[1], 4 * PLANE_WEIGHTS[2])
 
@@ -50,44 +49,6 @@ def offset_picture(symbols: Tensor, q: Tensor) -> Tensor:
     return torch.cat([planes[:, :1].expand(-1, 4, -1, -1), planes[:, 1:]], dim=1)
 
 
-def choose_offsets(steps: Tensor, bits: Tensor, worth: float) -> Tensor:
-    """Symbols (N, 9, h, w) that save more than they cost.
-
-    steps: (N, 9, h, w); bits: (N, 9, h, w, 15) of each symbol by its zigzag number; worth: bits of one squared step.
-    """
-    near = steps.nan_to_num().round().clamp(-OFFSET_LIMIT, OFFSET_LIMIT)
-    price = bits.gather(-1, _zigzag(near)[..., None])[..., 0] - bits[..., 0]
-    return torch.where(worth * (steps.square() - (steps - near).square()) > price, near, 0.0)
-
-
-def _zigzag(values: Tensor) -> Tensor:
-    """As entropy.offsets.zigzag, int64."""
-    return torch.where(values < 0, -2 * values - 1, 2 * values).long()
-
-
-class OffsetTables(nn.Module):
-    """How often each offset was seen in each context, while networks train beside them."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        start = 0.3 ** torch.arange(N_OFFSET_SYMBOLS).float()
-        start[0] = 30
-        self.register_buffer("counts", start.repeat(N_OFFSET_CONTEXTS, 1))
-        self.counts: Tensor
-
-    @torch.no_grad()
-    def forward(self, difference: Tensor, q: Tensor, before: Tensor, known: Tensor) -> Tensor:
-        """Offsets (N, 9, H/32, W/32) of what is missing (N, 6, H/2, W/2). Counts what is seen, in training.
-
-        q: (N,); before: (N, 9, H/32, W/32) of the frame before; known: (N, 1, H/32, W/32), 1 where these count.
-        """
-        steps = offset_steps(difference, q)
-        kind = torch.from_numpy(KIND).to(q.device)[:, None, None]
-        state = torch.where(known > 0, 1 + (before != 0).long(), 0)
-        context = ((q.floor().long() >> 4)[:, None, None, None] * 6 + kind) * 3 + state
-        bits = -((self.counts + 0.01) / (self.counts + 0.01).sum(1, keepdim=True)).log2()
-        symbols = choose_offsets(steps, bits[context], STEP_WORTH)
-        if self.training:
-            seen = (context * N_OFFSET_SYMBOLS + _zigzag(symbols)).reshape(-1)
-            self.counts.mul_(MEMORY).view(-1).index_add_(0, seen, torch.ones_like(seen, dtype=self.counts.dtype))
-        return symbols
+def nearest_offsets(steps: Tensor) -> Tensor:
+    """Integers of -7..7 nearest to steps."""
+    return steps.round().clamp(-OFFSET_LIMIT, OFFSET_LIMIT)

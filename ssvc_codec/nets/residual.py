@@ -19,7 +19,7 @@ from .half import InterConfig, InterMasks, half_to_merged
 from .intra import HALF_CHANNELS, PLANE_CHANNELS, to_half
 from .lagrangian import LAMBDA_FIRST, LAMBDA_LAST, PLANE_WEIGHTS, lambda_of
 from .latents import Symbols
-from .offsets import OffsetTables
+from .offset_entropy import OffsetEntropy, Offsets
 
 __all__ = ["ResidualCodec", "ResidualOutput", "block_transform"]
 
@@ -34,6 +34,7 @@ class ResidualOutput(NamedTuple):
     y_hat: Tensor  # (N, 96, H/8, W/8)
     bits: Tensor  # (N,) of symbols
     busy_bits: Tensor  # (N,) of classes
+    offset_bits: Tensor  # (N,) of offsets, with gradients for their heads alone
     symbols: BlockSymbols
 
 
@@ -66,7 +67,7 @@ class ResidualCodec(nn.Module):
         self.linear = Pointwise(PLANE_CHANNELS, N_CHANNELS)
         self.y_gain = GainTable(N_CHANNELS)
         self.entropy = BlockEntropy()
-        self.offset_tables = OffsetTables()
+        self.offset_entropy = OffsetEntropy()
         self.linear_back = Pointwise(N_CHANNELS, PLANE_CHANNELS)
         self.first = MaskedConv(2 * HALF_CHANNELS, c.mend_width, scale=4.0)
         self.phase = nn.Parameter(torch.zeros(1, c.mend_width, PHASES, PHASES))
@@ -129,18 +130,20 @@ class ResidualCodec(nn.Module):
         motion: Symbols,
         masks: InterMasks,
         merged: Tensor | None = None,
-        offsets: Tensor | None = None,
+        offsets: Offsets | None = None,
     ) -> ResidualOutput:
         """Quantises and dequantises. y: (N, 96, H/8, W/8); q: (N,), may be fractional; previous: of the frame before;
-        motion: of this frame; merged: (N, 1, H/8, W/8), 1 where a block is; offsets: (N, 9, H/32, W/32) chosen.
+        motion: of this frame; merged: (N, 1, H/8, W/8), 1 where a block is; offsets: of this frame.
         """
         gain = self.y_gain(q)
         steps = y * gain
-        chosen = torch.zeros_like(previous.offsets) if offsets is None else offsets.nan_to_num()
+        if offsets is None:
+            offsets = Offsets(torch.zeros_like(previous.offsets), y.new_zeros(y.shape[0]))
+        chosen = offsets.symbols
         symbols, bits, busy_bits = self.entropy(steps, self.worth(q), q, previous, motion.y, merged, chosen, masks.at8)
         kept = BlockSymbols(symbols.nan_to_num(), torch.ones_like(previous.known), chosen)
         y_hat = (symbols + steps - steps.detach()) / gain
-        return ResidualOutput(y_hat, bits, busy_bits, kept)
+        return ResidualOutput(y_hat, bits, busy_bits, offsets.bits, kept)
 
     def synthesis(self, y_hat: Tensor, predicted: Tensor, q: Tensor, masks: InterMasks) -> Tensor:
         """The picture: (N, 6, H/2, W/2) float32."""

@@ -12,31 +12,29 @@ from safetensors.numpy import save_file
 from torch import Tensor
 
 from ..entropy import IntegerBlockHeads, IntegerScaleHead
+from ..entropy.block_heads import BLOCK_HEADS
 from ..entropy.class_flags import flag_frequencies
-from ..entropy.plain_tables import plain_frequencies
 from ..entropy.tables import LAPLACE_MIN, N_TABLES, SCALE_MIN, laplace_tables
 from ..entropy.vector_head import IntegerVectorHead
 from ..inference.loading import load_tables
-from ..nets.block_entropy import BlockEntropy
 from ..nets.blocks import GainTable
 from ..nets.inter import InterConfig, InterNet
 from ..nets.intra import IntraConfig, IntraNet
 from ..nets.laplace import LAPLACE_STEP
-from ..nets.offsets import OffsetTables
+from ..nets.residual import ResidualCodec
 from ..nets.scale_head import SCALE_STEP, WEIGHT_BITS, ScaleHead
 from ..weights import Model
 
 __all__ = ["export_intra", "export_model", "import_inter", "import_intra"]
 
 GAUSSIAN, LAPLACE = (SCALE_MIN, SCALE_STEP), (LAPLACE_MIN, LAPLACE_STEP)
-BLOCK_HEADS = ("even", "odd", "first", "second")  # of RESIDUAL
 EXACT = ("log_gain", "linear.weight", "linear_back.weight")  # parameters kept in float32
 
 
 def _network_tensors(net: torch.nn.Module, prefix: str) -> dict[str, np.ndarray]:
     result: dict[str, np.ndarray] = {}
     for name, value in net.state_dict().items():
-        if any(part in name for part in ("scale_head.", ".entropy.", "_tables.")):
+        if any(part in name for part in ("scale_head.", "entropy.", "_tables.")):
             continue
         exact = name.endswith(EXACT)
         result[f"{prefix}.{name}"] = (value.float() if exact else value.half()).cpu().numpy()
@@ -62,21 +60,21 @@ def _table_tensors(prefix: str, tables: Sequence[np.ndarray]) -> dict[str, np.nd
     }
 
 
-def _offset_tensors(tables: OffsetTables) -> dict[str, np.ndarray]:
-    counts = tables.counts.double().cpu().numpy()
-    return {"residual.offset_counts": counts.astype(np.float32), "residual.offsets": plain_frequencies(counts + 0.01)}
-
-
-def _block_heads(entropy: BlockEntropy) -> list[tuple[str, ScaleHead]]:
+def _block_heads(residual: ResidualCodec) -> list[tuple[str, ScaleHead]]:
     """With the names that their tensors have."""
-    heads = (entropy.even_head, entropy.odd_head, entropy.first_head, entropy.second_head)
-    return list(zip(BLOCK_HEADS, heads, strict=True))
+    heads = dict(residual.offset_entropy.named_children()) | dict(residual.entropy.named_children())
+    found: list[tuple[str, ScaleHead]] = []
+    for part in BLOCK_HEADS:
+        head = heads[f"{part}_head"]
+        assert isinstance(head, ScaleHead)
+        found.append((part, head))
+    return found
 
 
-def _block_tensors(entropy: BlockEntropy) -> dict[str, np.ndarray]:
+def _block_tensors(residual: ResidualCodec) -> dict[str, np.ndarray]:
     """Integer heads of RESIDUAL, its tables, those of flags of classes."""
     tensors: dict[str, np.ndarray] = {"residual.flags": flag_frequencies()}
-    for part, head in _block_heads(entropy):
+    for part, head in _block_heads(residual):
         tensors |= {f"residual.{part}.{name}": value.numpy() for name, value in head.export().items()}
         for name in ("weight1", "weight2", "weight3"):
             tensors[f"residual.{part}.{name}"] = tensors[f"residual.{part}.{name}"].astype(np.int16)
@@ -106,7 +104,7 @@ def export_model(intra: IntraNet, inter: InterNet | None, folder: Path, *, name:
         latents = inter.motion.latents
         heads["motion"] = _integer_tensors(latents.scale_head, latents.z_gain, latents.z_scale, spacing=LAPLACE)
         tensors |= _table_tensors("laplace", laplace_tables())
-        tensors |= _block_tensors(inter.residual.entropy) | _offset_tensors(inter.residual.offset_tables)
+        tensors |= _block_tensors(inter.residual)
     for kind, integers in heads.items():
         tensors |= {f"{kind}.head.{key}": value for key, value in integers.items()}
     tensors |= _table_tensors("tables", intra.symbol_tables.tables())
@@ -137,14 +135,12 @@ def import_inter(model: Model) -> InterNet:
     head = {k: torch.from_numpy(np.asarray(v).astype(np.float32)) for k, v in model.group("motion.head").items()}
     values = _scale_head_state(head, net.motion.latents.n_y, positions=1)
     state |= {f"motion.latents.{name}": value for name, value in values.items()}
-    entropy = net.residual.entropy
-    for part, module in _block_heads(entropy):
+    for part, module in _block_heads(net.residual):
         stored = model.group(f"residual.{part}").items()
         head = {k: torch.from_numpy(np.asarray(v).astype(np.float32)) for k, v in stored}
         values = _scale_head_state(head, module.n_y, positions=1)
-        state |= {f"residual.entropy.{name.replace('scale_head', f'{part}_head')}": v for name, v in values.items()}
-    counts = model.tensors["residual.offset_counts"]
-    state["residual.offset_tables.counts"] = torch.from_numpy(np.asarray(counts))
+        within = "offset_entropy" if part in ("level", "slope") else "entropy"
+        state |= {f"residual.{within}.{name.replace('scale_head', f'{part}_head')}": v for name, v in values.items()}
     net.load_state_dict(state)
     return net
 

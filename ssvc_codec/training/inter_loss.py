@@ -29,6 +29,7 @@ class FrameLoss(NamedTuple):
     residual_bpp: Tensor
     z_bpp: Tensor  # of motion
     busy_bpp: Tensor  # of the residual's classes
+    offset_bpp: Tensor  # of the residual's offsets
     mse: Tensor
     predicted_mse: Tensor
     warped_mse: Tensor
@@ -55,9 +56,10 @@ def frame_loss(x: Tensor, out: InterOutput, q: Tensor, *, predictions: bool = Tr
     pixels = x.shape[2] * x.shape[3] * 64
     target = to_half(x)
     motion_y, motion_z = (bits / pixels for bits in bits_of(out.motion))
-    residual_y = busy = torch.zeros_like(motion_y)
+    residual_y = busy = added = torch.zeros_like(motion_y)
     if out.residual is not None:
-        residual_y, busy = out.residual.bits / pixels, out.residual.busy_bits / pixels
+        of = out.residual
+        residual_y, busy, added = of.bits / pixels, of.busy_bits / pixels, of.offset_bits / pixels
     warped, predicted = picture_error(target, out.warped), picture_error(target, out.predicted)
     mse = picture_error(target, out.x_hat)
     lmbda = lambda_of(q)
@@ -67,11 +69,11 @@ def frame_loss(x: Tensor, out: InterOutput, q: Tensor, *, predictions: bool = Tr
         near = (out.flow_hat - out.flow.detach()).abs().mean((1, 2, 3))
         cost = motion_y + price * motion_z + lmbda.clamp_max(0.05) * (0.5 * warped + 0.5 * predicted) + 0.003 * near
     else:
-        rate = motion_y + price * motion_z + residual_y + busy
+        rate = motion_y + price * motion_z + residual_y + busy + added
         difference = distortion(target, out.x_hat, tune)
         if predictions:
             difference = difference + WARP_SHARE * warped + PREDICTION_SHARE * predicted
         cost = rate + lmbda * difference
     total = (weight * cost).mean()
-    rates = (motion_y + motion_z, residual_y + busy, motion_z, busy)
+    rates = (motion_y + motion_z, residual_y + busy + added, motion_z, busy, added)
     return FrameLoss(total, *rates, mse, predicted, warped)

@@ -71,19 +71,21 @@ def _code(intra: IntraNet, inter: InterNet, frames: list[Tensor], base: int, tun
         with torch.autocast(device.type, dtype=torch.bfloat16):
             out, state = inter(x, q, state, freeze_estimation=True)
         assert out.residual is not None
-        (motion_y, motion_z), (residual_y, busy) = bits_of(out.motion), (out.residual.bits, out.residual.busy_bits)
+        motion_y, motion_z = bits_of(out.motion)
+        residual_y, busy, added = out.residual.bits, out.residual.busy_bits, out.residual.offset_bits
         target = to_half(x)
         shown = planes_to_half(state.planes)
         mse = picture_error(target, shown)
         merge = usual_bits(out.merge)
-        bits = bits + (motion_y + motion_z + residual_y + busy + merge).sum()
+        bits = bits + (motion_y + motion_z + residual_y + busy + added + merge).sum()
         error = error + distortion(target, shown, tune)
         luma = F.pixel_shuffle(x[:, :64], 8)
         row = {
             f"m{base}": float(motion_y + motion_z + merge) / pixels,
-            f"r{base}": float(residual_y + busy) / pixels,
+            f"r{base}": float(residual_y + busy + added) / pixels,
             f"z{base}": float(motion_z) / pixels,
             f"busy{base}": float(busy) / pixels,
+            f"offsets{base}": float(added) / pixels,
             f"psnr{base}": _psnr(mse),
             f"ms_ssim{base}": similarity_db(target, shown),
             "still": _psnr(((luma - before.y) * 255).square().mean()),

@@ -63,7 +63,7 @@ def random_masks(n: int, size: int, device: str, generator: torch.Generator) -> 
 
 
 def random_inter_masks(n: int, size: int, device: str, generator: torch.Generator) -> InterMasks:
-    """As random_masks, with 1/4."""
+    """As random_masks, with 1/4 and 1/32."""
     cells = size // CELL
     inside = torch.zeros(n, cells, cells, dtype=torch.bool)
     positions = torch.arange(cells)
@@ -76,5 +76,5 @@ def random_inter_masks(n: int, size: int, device: str, generator: torch.Generato
         columns = (positions >= low[:, 1:]) & (positions < high[:, 1:])
         inside |= rows[:, :, None] & columns[:, None, :] & kept[:, None, None]
     grid = inside[:, None].float().to(device)
-    sizes = (16.0, 8.0, 4.0, 2.0)
+    sizes = (16.0, 8.0, 4.0, 2.0, 1.0)
     return InterMasks(*(TwoGroupMask(F.interpolate(grid, scale_factor=k, mode="nearest")) for k in sizes))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -10,18 +12,19 @@ from numpy.typing import NDArray
 from ssvc_codec.entropy import IntegerBlockHeads
 from ssvc_codec.entropy.blocks import IS_EVEN, N_BLOCKS, N_CHANNELS, block_neighbours, busy_class
 from ssvc_codec.entropy.class_flags import flag_frequencies
-from ssvc_codec.entropy.offsets import N_OFFSETS
-from ssvc_codec.entropy.plain_tables import PlainTables, plain_frequencies
+from ssvc_codec.entropy.offsets import LEVELS, N_OFFSETS, SLOPES, cell_neighbours
+from ssvc_codec.entropy.plain_tables import PlainTables
 from ssvc_codec.entropy.tables import LAPLACE_MIN, laplace_tables
 from ssvc_codec.errors import BitstreamError, ModelError
 from ssvc_codec.inference.latents import GroupSymbols, Maps, Past, Substream
 from ssvc_codec.inference.merge_coding import CellGrid
 from ssvc_codec.inference.residual import ResidualCoder
-from ssvc_codec.inference.rows import rows_by_group
+from ssvc_codec.inference.rows import rows_by_group, z_rows
 from ssvc_codec.nets.block_entropy import BlockSymbols, _class_prices
 from ssvc_codec.nets.half import InterConfig
 from ssvc_codec.nets.laplace import LAPLACE_STEP
 from ssvc_codec.nets.masking import BorderMask
+from ssvc_codec.nets.offsets import STEP_WORTH
 from ssvc_codec.nets.residual import ResidualCodec
 
 ROWS, COLUMNS = 3, 4
@@ -31,8 +34,8 @@ N = ROWS * COLUMNS
 
 def integers(codec: ResidualCodec) -> list[dict[str, NDArray[np.int32]]]:
     """Of the heads in the order of IntegerBlockHeads."""
-    of = codec.entropy
-    heads = (of.even_head, of.odd_head, of.first_head, of.second_head)
+    of, offsets = codec.entropy, codec.offset_entropy
+    heads = (offsets.level_head, offsets.slope_head, of.even_head, of.odd_head, of.first_head, of.second_head)
     return [{name: value.numpy() for name, value in head.export().items()} for head in heads]
 
 
@@ -41,16 +44,16 @@ def codec() -> ResidualCodec:
     torch.manual_seed(0)
     codec = ResidualCodec(InterConfig(analysis_width=16, mend_width=8)).eval()
     with torch.no_grad():
-        for name, parameter in codec.entropy.named_parameters():
-            parameter.add_(torch.randn_like(parameter) * (2.0 if "offset" in name else 0.05))
+        for part in (codec.entropy, codec.offset_entropy):
+            for name, parameter in part.named_parameters():
+                parameter.add_(torch.randn_like(parameter) * (2.0 if "offset" in name else 0.05))
     return codec
 
 
 @pytest.fixture(scope="module")
 def coder(codec: ResidualCodec) -> ResidualCoder:
     flags = PlainTables(flag_frequencies(), name="flags")
-    offsets = PlainTables(plain_frequencies(codec.offset_tables.counts.numpy()), name="offsets")
-    return ResidualCoder(codec, IntegerBlockHeads(*integers(codec)), laplace_tables(), flags, offsets, device="cpu")
+    return ResidualCoder(codec, IntegerBlockHeads(*integers(codec)), laplace_tables(), flags, device="cpu")
 
 
 def random_symbols(seed: int, busy: float = 0.4) -> GroupSymbols:
@@ -74,6 +77,10 @@ def grid_of(rows: NDArray[np.intp]) -> CellGrid:
     return CellGrid(rows, COLUMNS)
 
 
+def beside_of(groups: NDArray[np.integer]) -> NDArray[np.int64]:
+    return cell_neighbours(np.arange(N), COLUMNS, groups.reshape(-1))
+
+
 def test_strings_of_groups_come_back(coder: ResidualCoder) -> None:
     q = np.where(GROUPS.reshape(-1) == 1, 50, 20)
     symbols, past = random_symbols(1), past_of(2)
@@ -87,7 +94,7 @@ def test_strings_of_groups_come_back(coder: ResidualCoder) -> None:
         np.testing.assert_array_equal(found[0].z, symbols.z[rows])
         np.testing.assert_array_equal(found[0].y, symbols.y[rows])
     known = coder.whole(Maps(q.reshape(ROWS, COLUMNS), torch.zeros(1), None), GROUPS, past, symbols)
-    priced = coder.cell_bits(symbols, known, past)
+    priced = coder.cell_bits(symbols, known, past, beside_of(GROUPS))
     assert float(priced.sum()) == pytest.approx(n_bits, abs=3 * 40)  # of each string, whole words and a rest of state
 
 
@@ -133,6 +140,72 @@ def test_tables_are_those_of_training(codec: ResidualCodec, coder: ResidualCoder
     np.testing.assert_array_equal(coder.odd_flags(coded.classes, of_blocks), rows_of(flags)[~even])
     assert len(np.unique(rows_of(flags))) > 10
     np.testing.assert_allclose(coder.class_bits(coded.classes, of_blocks), rows_of(prices), atol=2e-3)
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+def test_offsets_and_their_tables_are_those_of_training(
+    codec: ResidualCodec, coder: ResidualCoder, grouped: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ssvc_codec.inference.offsets.OFFSET_WORTH", STEP_WORTH)
+    past, q = past_of(11), 37
+    assert past.other is not None
+    groups = GROUPS if grouped else np.zeros_like(GROUPS)
+
+    def picture(rows: NDArray[Any], side: int) -> torch.Tensor:
+        cells = torch.from_numpy(rows.astype(np.float32)).view(ROWS, COLUMNS, side, side, -1)
+        return cells.permute(4, 0, 2, 1, 3).reshape(1, -1, side * ROWS, side * COLUMNS)
+
+    z = past.symbols.z
+    before = BlockSymbols(picture(past.symbols.y, 4), picture(past.known, 1), picture(z[:, N_BLOCKS:], 1))
+    merged, motion = picture(past.other.merges() != 0, 4), picture(past.other.y, 2)
+    mask, missing = BorderMask(torch.from_numpy(groups)), torch.from_numpy(smooth_noise(12))
+    entropy, at = codec.offset_entropy, torch.tensor([float(q)])
+    with torch.no_grad():
+        found = entropy(missing, at, before, motion, merged, mask)
+        inputs = entropy._inputs(before, motion, merged, mask)
+        slopes = entropy._slope_inputs(inputs, found.symbols[:, LEVELS])
+        index = [entropy.level_head.index(inputs, at), entropy.slope_head.index(slopes, at)]
+    maps = Maps(np.full((ROWS, COLUMNS), q), at, None)
+    chosen = coder.choose_offsets(missing, maps, past, beside_of(groups)).z[:, N_BLOCKS:]
+    symbols = z_rows(found.symbols)
+    assert (chosen != symbols).mean() < 0.1  # escapes are cheaper than training takes them to be
+    assert len(np.unique(symbols)) > 5
+    tables = coder._offsets.tables(symbols, maps.q.reshape(-1), past, beside_of(groups))
+    for part, expected in zip((LEVELS, SLOPES), index, strict=True):
+        np.testing.assert_array_equal(tables[:, part], z_rows(expected.clamp_min(1)))
+    assert len(np.unique(tables)) > 10
+
+
+def smooth_noise(seed: int) -> NDArray[np.float32]:
+    """(1, 6, H/2, W/2): what a level and slopes may be worth for."""
+    random = np.random.default_rng(seed)
+    coarse = 0.02 * random.normal(size=(1, 6, 2 * ROWS, 2 * COLUMNS)).astype(np.float32)
+    return coarse.repeat(8, 2).repeat(8, 3)
+
+
+def test_offsets_of_a_group_follow_from_its_own_integers(coder: ResidualCoder) -> None:
+    other = GROUPS.reshape(-1) == 1
+    past, q = past_of(13)._replace(known=np.ones(N, np.bool_)), np.full(N, 30)
+    assert past.other is not None
+    changed = past._replace(
+        symbols=past.symbols._replace(z=np.where(other[:, None], 7 - past.symbols.z, past.symbols.z)),
+        other=past.other._replace(y=np.where(other[:, None], past.other.y + 9, past.other.y)),
+    )
+    offsets = random_symbols(14).z[:, N_BLOCKS:]
+    before, after = (coder._offsets.tables(offsets, q, p, beside_of(GROUPS)) for p in (past, changed))
+    np.testing.assert_array_equal(before[~other], after[~other])
+    assert (before[other] != after[other]).any()
+
+
+@pytest.mark.parametrize("place", [0, 8])
+def test_offsets_beyond_seven_are_refused(coder: ResidualCoder, place: int) -> None:
+    rows, q, past = np.arange(N), np.full(N, 30), past_of(15)
+    for value, is_right in ((7, True), (-7, True), (8, False), (-300, False)):
+        symbols = random_symbols(16)
+        symbols.z[5, N_BLOCKS + place] = value
+        data = coder.write(symbols, q, past, grid_of(rows))
+        (found,) = coder.read([Substream(data, q, past, False, grid_of(rows))])
+        assert isinstance(found, BitstreamError) != is_right
 
 
 @pytest.mark.parametrize("part", ["classes", "offsets", "past", "motion"])
@@ -200,12 +273,17 @@ def test_damaged_strings_are_errors_or_other_symbols(coder: ResidualCoder) -> No
 
 
 def test_heads_of_other_sizes_are_refused(codec: ResidualCodec) -> None:
-    even, odd, first, second = integers(codec)
-    for heads in ((even, odd, second, first), (odd, even, first, second)):
+    own = integers(codec)
+    level, slope, even, odd, first, second = own
+    for heads in (
+        (level, slope, even, odd, second, first),
+        (level, slope, odd, even, first, second),
+        (slope, level, even, odd, first, second),
+    ):
         with pytest.raises(ModelError, match="sizes"):
             IntegerBlockHeads(*heads)
-    for head in (even, odd, first, second):
-        changed = [of | {"weight2": of["weight2"] * 10000} if of is head else of for of in (even, odd, first, second)]
+    for head in own:
+        changed = [of | {"weight2": of["weight2"] * 10000} if of is head else of for of in own]
         with pytest.raises(ModelError, match=r"2\*\*23\.5"):
             IntegerBlockHeads(*changed)
 
@@ -213,15 +291,16 @@ def test_heads_of_other_sizes_are_refused(codec: ResidualCodec) -> None:
 def test_the_known_answer_changes_with_any_head(codec: ResidualCodec) -> None:
     heads = integers(codec)
     answers = {IntegerBlockHeads(*heads).known_answer()}
-    for k in range(4):
+    for k in range(6):
         changed = [of | {"bias3": of["bias3"] + 1024} if i == k else of for i, of in enumerate(heads)]
         answers.add(IntegerBlockHeads(*changed).known_answer())
-    assert len(answers) == 5
+    assert len(answers) == 7
 
 
 def test_flags_may_have_table_0_and_symbols_may_not(codec: ResidualCodec) -> None:
     lowest = IntegerBlockHeads(*(of | {"bias3": of["bias3"] - 2**20} for of in integers(codec)))
     q = np.full(5, 30)
-    heads = ((lowest.even, 28, 0), (lowest.odd, 36, 0), (lowest.first, 26, 1), (lowest.second, 43, 1))
-    for head, n_inputs, least in heads:
+    flags = ((lowest.even, 28, 0), (lowest.odd, 36, 0))
+    symbols = ((lowest.level, 34, 1), (lowest.slope, 40, 1), (lowest.first, 26, 1), (lowest.second, 43, 1))
+    for head, n_inputs, least in flags + symbols:
         assert (head(np.zeros((5, n_inputs), np.float32), q) == least).all()

@@ -63,7 +63,7 @@ def masks_of(kind: str, grid: torch.Tensor = GRID) -> InterMasks:
         groups = grid.repeat_interleave(scale, 0).repeat_interleave(scale, 1)
         return TwoGroupMask(groups.float()[None, None]) if kind == "two groups" else BorderMask(groups)
 
-    return InterMasks(at(16), at(8), at(4), at(2))
+    return InterMasks(at(16), at(8), at(4), at(2), at(1))
 
 
 def inside(scale: int, grid: torch.Tensor = GRID) -> torch.Tensor:

@@ -6,9 +6,20 @@ import numpy as np
 import pytest
 import torch
 
-from ssvc_codec.entropy.offsets import N_OFFSET_CONTEXTS, N_OFFSETS, offset_contexts, unzigzag, zigzag
+from ssvc_codec.entropy.offsets import (
+    LEVELS,
+    N_OFFSET_INPUTS,
+    N_OFFSETS,
+    SLOPES,
+    OffsetPast,
+    cell_neighbours,
+    level_inputs,
+    slope_inputs,
+)
+from ssvc_codec.nets.block_entropy import BlockEntropy
 from ssvc_codec.nets.intra import merge_planes, to_half
-from ssvc_codec.nets.offsets import OffsetTables, offset_gain, offset_picture, offset_steps
+from ssvc_codec.nets.offset_entropy import OffsetEntropy, Offsets
+from ssvc_codec.nets.offsets import offset_gain, offset_picture, offset_steps
 
 Q = torch.tensor([30.0])
 
@@ -39,30 +50,53 @@ def test_a_squared_step_is_worth_nine_bits_in_every_plane() -> None:
         assert float(error) * lmbda == pytest.approx(9, rel=1e-4)
 
 
+def fresh() -> OffsetEntropy:
+    torch.manual_seed(1)
+    return OffsetEntropy()
+
+
+def offsets_of(entropy: OffsetEntropy, difference: torch.Tensor) -> Offsets:
+    past = BlockEntropy().nothing(1, 2, 2, difference.device)
+    return entropy(difference, Q, past._replace(known=torch.ones(1, 1, 2, 2)), torch.zeros(1, 32, 4, 4), None, None)
+
+
 def test_large_smooth_differences_are_worth_an_offset_and_noise_is_not() -> None:
-    tables, generator = OffsetTables().eval(), torch.Generator().manual_seed(0)
-    before, known = torch.zeros(1, N_OFFSETS, 2, 2), torch.ones(1, 1, 2, 2)
+    entropy, generator = fresh(), torch.Generator().manual_seed(0)
     darker = to_half(merge_planes(*(torch.full((1, 1, 64 // k, 64 // k), -0.04) for k in (1, 2, 2))))
     noise = 0.01 * torch.randn(1, 6, 32, 32, generator=generator)
-    assert (tables(darker, Q, before, known)[:, 0] < 0).all()
-    assert not tables(noise - noise.mean((2, 3), keepdim=True), Q, before, known)[:, 1:3].any()
+    assert (offsets_of(entropy, darker).symbols[:, 0] < 0).all()
+    assert not offsets_of(entropy, noise - noise.mean((2, 3), keepdim=True)).symbols[:, SLOPES].any()
 
 
-def test_what_is_seen_is_counted_in_training_alone() -> None:
-    tables = OffsetTables()
-    before, known = torch.zeros(1, N_OFFSETS, 2, 2), torch.ones(1, 1, 2, 2)
-    start = float(tables.counts.sum())
-    tables.eval()(torch.zeros(1, 6, 32, 32), Q, before, known)
-    assert float(tables.counts.sum()) == start
-    tables.train()(torch.zeros(1, 6, 32, 32), Q, before, known)
-    assert float(tables.counts.sum()) == pytest.approx(start * 0.9995 + 36, rel=1e-4)
+def test_fresh_heads_take_most_offsets_to_be_0() -> None:
+    found = offsets_of(fresh(), torch.zeros(1, 6, 32, 32))
+    assert not found.symbols.any()
+    assert 0.1 < float(found.bits.detach()) / (4 * N_OFFSETS) < 0.4
 
 
-def test_contexts_are_numbered_without_gaps() -> None:
-    q = np.repeat(np.arange(0, 64, 16), 3)
-    before = np.tile(np.array([[0], [0], [2]]), (4, N_OFFSETS))
-    found = offset_contexts(q, before, np.tile([False, True, True], 4))
-    assert set(found.reshape(-1).tolist()) == set(range(N_OFFSET_CONTEXTS))
-    values = np.arange(-7, 8)
-    np.testing.assert_array_equal(unzigzag(zigzag(values)), values)
-    assert zigzag(values).max() == 14
+def test_offsets_teach_their_heads_and_nothing_else() -> None:
+    entropy = fresh()
+    difference = (0.05 * torch.randn(1, 6, 2, 2)).repeat_interleave(16, 2).repeat_interleave(16, 3).requires_grad_()
+    optimiser = torch.optim.Adam(entropy.parameters(), 1e-2)
+    found: list[float] = []
+    for _ in range(40):
+        bits = offsets_of(entropy, difference).bits
+        optimiser.zero_grad()
+        bits.sum().backward()
+        optimiser.step()
+        found.append(float(bits.detach()))
+    assert found[-1] < 0.8 * found[0]
+    assert difference.grad is None
+
+
+def test_inputs_are_in_the_range_of_activations() -> None:
+    largest, n = np.full((2, N_OFFSETS), -7), np.full(2, 10**6)
+    past = OffsetPast(largest, n, np.ones(2, np.bool_), np.full((2, 4), 10**6), n)
+    inputs = slope_inputs(level_inputs(past, cell_neighbours(np.arange(2), 2)), largest[:, LEVELS])
+    assert inputs.shape == (2, sum(N_OFFSET_INPUTS))
+    assert np.abs(inputs).max() <= 127
+    unknown = level_inputs(past._replace(known=np.array([False, True])), cell_neighbours(np.arange(2), 2))
+    assert not unknown[0, : 2 * N_OFFSETS].any()
+    assert unknown[0, 2 * N_OFFSETS : 3 * N_OFFSETS].all()  # of the known cell beside
+    assert not unknown[1, 2 * N_OFFSETS : 3 * N_OFFSETS].any()
+    assert unknown[:, 3 * N_OFFSETS].tolist() == [0, 64]

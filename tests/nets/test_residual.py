@@ -46,7 +46,7 @@ def masks_of(kind: str) -> InterMasks:
         groups = GRID.repeat_interleave(scale, 0).repeat_interleave(scale, 1)
         return TwoGroupMask(groups.float()[None, None]) if kind == "two groups" else BorderMask(groups)
 
-    return InterMasks(at(16), at(8), at(4), at(2))
+    return InterMasks(at(16), at(8), at(4), at(2), at(1))
 
 
 def random_motion(seed: int) -> Symbols:
@@ -118,9 +118,11 @@ def test_gradients_reach_everything() -> None:
     codec, motion = trained_like(4).train(), random_motion(1)
     x, predicted = picture(1), to_half(picture(0)).requires_grad_(True)
     past = codec.entropy.nothing(1, 3, 4, torch.device("cpu"))
-    out = codec.code(codec.analysis(x, predicted, Q, InterMasks()), Q, past, motion, InterMasks())
+    offsets = codec.offset_entropy(to_half(x) - predicted, Q, past, motion.y, None, None)
+    y = codec.analysis(x, predicted, Q, InterMasks())
+    out = codec.code(y, Q, past, motion, InterMasks(), offsets=offsets)
     shown = codec.synthesis(out.y_hat, predicted, Q, InterMasks())
-    (out.bits.sum() + out.busy_bits.sum() + shown.square().sum()).backward()
+    (out.bits.sum() + out.busy_bits.sum() + out.offset_bits.sum() + shown.square().sum()).backward()
     without = [name for name, p in codec.named_parameters() if p.grad is None or not torch.isfinite(p.grad).all()]
     assert without == []
     assert predicted.grad is not None

@@ -80,7 +80,7 @@ def test_known_motion_is_what_it_says() -> None:
 def test_training_masks_of_p_frames_agree_at_every_scale() -> None:
     masks = random_inter_masks(6, 128, "cpu", torch.Generator().manual_seed(0))
     maps = [mask.inside for mask in masks if mask is not None]  # type: ignore[attr-defined]
-    assert [m.shape[2] for m in maps] == [64, 32, 16, 8]
+    assert [m.shape[2] for m in maps] == [64, 32, 16, 8, 4]
     for fine, coarse in pairwise(maps):
         assert torch.equal(fine[:, :, ::2, ::2], coarse)
 
