@@ -40,7 +40,7 @@ from ssvc_codec.nets import motion
 from ssvc_codec.nets.lagrangian import PLANE_WEIGHTS, lambda_of
 from ssvc_codec.training.shards import Clip, read_shards
 
-NOTHING = Search(finest=0, optimise=True, skip=False, motion_steps=0, merge=False)
+NOTHING = Search(finest=0, optimise=True, skip=False, motion_steps=0, zeroing=False, merge=False)
 HELD_OUT = 23  # every one of that many clips
 SIDE = 256
 
@@ -64,6 +64,8 @@ CHOICES = {
     "merge": Choice(NOTHING._replace(merge=True)),
     "motion 3": Choice(NOTHING._replace(motion_steps=3)),
     "motion 15": Choice(NOTHING._replace(motion_steps=15)),
+    "zeroing": Choice(NOTHING._replace(zeroing=True)),
+    "medium without zeroing": Choice(SEARCHES["medium"]._replace(zeroing=False)),
     "motion 40": Choice(NOTHING._replace(motion_steps=40)),
     "motion 3, lambda D": Choice(NOTHING._replace(motion_steps=3), knee=1e4),
     "medium": Choice(SEARCHES["medium"]),

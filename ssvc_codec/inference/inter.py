@@ -27,6 +27,7 @@ from .maps import CellMaps, cell_mask
 from .merge_coding import CellGrid, load_merge_coder
 from .merge_search import search_merges
 from .motion_search import MotionSearch, MotionTarget
+from .motion_zeroing import MotionZeroing
 from .phases import Phases
 from .planes import frame_to_tensor
 from .quantiser import Quantiser
@@ -50,13 +51,14 @@ class Search(NamedTuple):
     optimise: bool  # weighs each symbol against its rate
     skip: bool  # weighs each cell of the residual, and each group of cells
     motion_steps: int  # of gradient, from the motion that analysis gives
+    zeroing: bool  # of symbols of motion, position by position
     merge: bool  # blocks with vectors of other places
 
 
 SEARCHES: dict[Effort, Search] = {
-    "fast": Search(finest=1, optimise=False, skip=False, motion_steps=0, merge=False),
-    "medium": Search(finest=0, optimise=True, skip=True, motion_steps=3, merge=True),
-    "slow": Search(finest=0, optimise=True, skip=True, motion_steps=15, merge=True),
+    "fast": Search(finest=1, optimise=False, skip=False, motion_steps=0, zeroing=False, merge=False),
+    "medium": Search(finest=0, optimise=True, skip=True, motion_steps=3, zeroing=True, merge=True),
+    "slow": Search(finest=0, optimise=True, skip=True, motion_steps=15, zeroing=True, merge=True),
 }
 
 
@@ -112,6 +114,7 @@ class InterCoder:
         self.residual = ResidualCoder(self.net.residual, heads[1], tables, flags, device=self.device)
         self._motion_quantiser = Quantiser(tables, self.device, optimise=search.optimise)
         self._motion_search = MotionSearch(self.net, self.motion, self._motion_quantiser)
+        self._motion_zeroing = MotionZeroing(self.net, self.motion, self._motion_quantiser)
         self.dtype = fast_dtype(self.device) if reduced_precision else torch.float32
         _reduce(self.net, self.dtype)
         self._phase = Phases(self.device)
@@ -216,6 +219,9 @@ class InterCoder:
         if self._search.motion_steps:
             with self._phase("motion search"):
                 y = self._motion_search(y, condition, target, n_steps=self._search.motion_steps)
+        if self._search.zeroing:
+            with self._phase("motion zeroing"):
+                return self._motion_zeroing(y, condition, target)
         with self._phase("motion analysis"):
             found = self.motion.quantise(y, condition, maps.maps, maps.groups, target.past, self._motion_quantiser)
             return found.symbols

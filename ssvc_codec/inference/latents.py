@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -19,11 +19,12 @@ from ..errors import BitstreamError
 from ..nets.blocks import GroupMask
 from ..nets.latents import LatentModel
 from .merge_coding import CellGrid, MergeCoder, MergeContext, MergeTail
-from .quantiser import SYMBOL_LIMIT, Quantiser
+from .quantiser import SYMBOL_LIMIT
 from .rows import from_rows, y_rows, z_rows
 
 __all__ = ["GroupSymbols", "LatentCoder", "Maps", "Past", "Quantised", "Start", "Substream"]
 
+Rounding = Callable[[Tensor, Tensor], Tensor]
 Start = NDArray[np.int32]  # (2,) dx and dy in quarter samples, from which a chain of motion starts
 START_INDEX = np.full(2, 63, np.uint8)  # the widest table
 
@@ -102,6 +103,8 @@ class Quantised(NamedTuple):
     symbols: GroupSymbols
     features: Tensor  # of means, see LatentModel
     tables: Tensor  # (1, C_y, H/16, W/16) of every latent
+    steps: Tensor  # (1, C_y, H/16, W/16) the symbols as floats
+    y_hat: Tensor  # (1, C_y, H/16, W/16) less its base
 
 
 class LatentCoder:
@@ -150,11 +153,11 @@ class LatentCoder:
         maps: Maps,
         groups: NDArray[np.integer],
         past: Past,
-        quantiser: Quantiser,
+        quantiser: Rounding,
     ) -> Quantised:
         """Symbols of all cells. y: (1, C_y, H/16, W/16) less its base; condition: see LatentModel.
 
-        groups: (rows, columns).
+        groups: (rows, columns); quantiser: symbols from latents less their means, in steps, and their tables.
         """
         net, grid = self.net, maps.q.shape
         flat = maps.q.reshape(-1)
@@ -177,9 +180,10 @@ class LatentCoder:
 
         features = net.means.features(z / z_gain, condition, maps.q_map, maps.mask16)
         passes = self._passes(y.shape[2], y.shape[3])
-        symbols, _ = net.in_passes(features, gain, passes, maps.mask16, symbols_of)
+        symbols, mean = net.in_passes(features, gain, passes, maps.mask16, symbols_of)
         tables = torch.stack(indexes).sum(0)
-        return Quantised(GroupSymbols(z_symbols, y_rows(symbols)), features, tables)
+        found = GroupSymbols(z_symbols, y_rows(symbols))
+        return Quantised(found, features, tables, symbols, symbols / gain + mean)
 
     def dequantise(self, symbols: GroupSymbols, condition: Tensor, maps: Maps) -> Tensor:
         """y_hat less its base (N, C_y, H/16, W/16) float32 from the symbols of all cells of N pictures."""

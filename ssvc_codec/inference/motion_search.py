@@ -22,7 +22,7 @@ from .latents import LatentCoder, Past, Quantised
 from .quantiser import Quantiser
 from .reference import FrameMaps
 
-__all__ = ["MotionSearch", "MotionTarget", "finer_flow", "symbol_bits"]
+__all__ = ["MotionSearch", "MotionTarget", "block_costs", "finer_flow", "symbol_bits", "table_scales"]
 
 RATE = 0.14  # of Adam, in quantiser steps, over the root of the number of steps
 MEMORY = 0.9  # of both of Adam's means
@@ -45,7 +45,7 @@ class MotionSearch:
 
     def __init__(self, net: InterNet, coder: LatentCoder, quantiser: Quantiser) -> None:
         self._net, self._coder, self._quantiser = net, coder, quantiser
-        self._scales = torch.tensor([laplace_scale_of_index(k) for k in range(N_TABLES)], device=coder.device)
+        self._scales = table_scales(coder.device)
 
     def __call__(self, y: Tensor, condition: Tensor, target: MotionTarget, *, n_steps: int) -> Tensor:
         """The best of n_steps latents beside those given; all (1, C_y, H/16, W/16), less their base."""
@@ -95,6 +95,11 @@ class MotionSearch:
         return symbols, mean * gain
 
 
+def table_scales(device: str) -> Tensor:
+    """(64,) decay length of each table, in quantiser steps."""
+    return torch.tensor([laplace_scale_of_index(k) for k in range(N_TABLES)], device=device)
+
+
 def symbol_bits(residual: Tensor, scale: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
     """Bits of Laplace symbols of unit bins, and how they rise with the symbol; 0 at index 0."""
     size, coded = residual.abs(), index != 0
@@ -107,17 +112,24 @@ def _warp_cost(flow: Tensor, target: MotionTarget) -> tuple[float, Tensor]:
     with torch.inference_mode(False), torch.enable_grad():
         leaf = flow.clone().requires_grad_(True)
         planes, original = (Planes(*(plane.clone() for plane in x)) for x in (target.planes, target.original))
-        luma = warp(planes.y, finer_flow(leaf, 4), mode="bicubic") - original.y
-        chroma = warp(planes.uv, finer_flow(leaf, 2) / 2, mode="bicubic") - original.uv
-        weights = chroma.new_tensor(PLANE_WEIGHTS[1:])[None, :, None, None]
-        error = F.avg_pool2d(luma.square(), BLOCK) * PLANE_WEIGHTS[0]
-        error = error + (F.avg_pool2d(chroma.square(), BLOCK // 2) * weights).sum(1, keepdim=True)
-        lmbda = lambda_of(target.maps.maps.q_map.clone())
-        if lmbda.ndim == 3:
-            lmbda = lmbda.repeat_interleave(32 // BLOCK, 1).repeat_interleave(32 // BLOCK, 2)[:, None]
-        cost = (KNEE * torch.log1p(error * (255**2 / KNEE) * lmbda)).sum() * BLOCK**2
+        cost = block_costs(leaf, planes, original, target.maps.maps.q_map.clone()).sum()
         (slope,) = torch.autograd.grad(cost, leaf)
     return float(cost.detach()), slope
+
+
+def block_costs(flow: Tensor, planes: Planes, original: Planes, q: Tensor) -> Tensor:
+    """What the error of the warp is worth in bits, (1, 1, H/16, W/16). q: see Maps.q_map."""
+    luma = warp(planes.y, finer_flow(flow, 4), mode="bicubic") - original.y
+    chroma = warp(planes.uv, finer_flow(flow, 2) / 2, mode="bicubic") - original.uv
+    weights = chroma.new_tensor(PLANE_WEIGHTS[1:])[None, :, None, None]
+    error = F.avg_pool2d(luma.square(), BLOCK) * PLANE_WEIGHTS[0]
+    error = error + (F.avg_pool2d(chroma.square(), BLOCK // 2) * weights).sum(1, keepdim=True)
+    lmbda = lambda_of(q)
+    if lmbda.ndim == 3:
+        lmbda = lmbda.repeat_interleave(32 // BLOCK, 1).repeat_interleave(32 // BLOCK, 2)[:, None]
+    else:
+        lmbda = lmbda[:, None, None, None]
+    return KNEE * torch.log1p(error * (255**2 / KNEE) * lmbda) * BLOCK**2
 
 
 def finer_flow(flow: Tensor, factor: int) -> Tensor:

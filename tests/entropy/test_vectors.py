@@ -91,7 +91,7 @@ def test_inputs_follow_the_specification(number: int) -> None:
         assert found[N_Z:].tolist() == expected
 
 
-def test_every_latent_is_in_one_pass_and_knows_a_neighbour_of_an_earlier_one() -> None:
+def test_every_latent_is_in_one_pass_of_three() -> None:
     numbers = pass_numbers(N_Y)
     assert [int((numbers == k).sum()) for k in range(3)] == [N_Y, N_Y, 2 * N_Y]
     model = LatentModel(n_y=N_Y, n_z=N_Z, width=8, n_condition=4, steps=(1.0, 2.0))

@@ -108,18 +108,20 @@ def block_errors(frame: Frame, shown: torch.Tensor) -> np.ndarray:
     return total
 
 
-def test_the_search_lowers_bits_and_error_of_motion() -> None:
+@pytest.mark.parametrize("more", [{"motion_steps": 6}, {"zeroing": True}])
+def test_the_search_lowers_bits_and_error_of_motion(more: dict[str, int]) -> None:
     frames = parting()
-    costs: dict[int, float] = {}
-    for steps, crf in product((0, 6), (15, 25, 35)):
-        with mock.patch.dict(SEARCHES, medium=SEARCHES["medium"]._replace(motion_steps=steps)):
+    costs: dict[bool, float] = {}
+    for searched, crf in product((False, True), (15, 25, 35)):
+        less = SEARCHES["medium"]._replace(motion_steps=0, zeroing=False)
+        with mock.patch.dict(SEARCHES, medium=less._replace(**more) if searched else less):
             _, _, encoder = encode(frames, crf=crf)
         assert encoder.p_frame is not None
         lmbda = 0.0009 * (0.4 / 0.0009) ** ((63 - crf) / 63)
         worth = lmbda * block_errors(frames[1], encoder.p_frame.warped)
         cost = 8 * len(encoder.p_frame.motion[0]) + 0.3 * np.log1p(worth / 0.3).sum() * 16 * 16
-        costs[steps] = costs.get(steps, 0.0) + float(np.log2(cost))
-    assert costs[6] < costs[0]
+        costs[searched] = costs.get(searched, 0.0) + float(np.log2(cost))
+    assert costs[True] < costs[False]
 
 
 def test_a_picture_that_stands_still_costs_no_residual() -> None:
