@@ -48,10 +48,14 @@ def no_intra_context(trainer: IntraTrainer) -> None:
 
 
 def no_motion_context(trainer: InterTrainer) -> None:
-    """The same, for the motion of P frames."""
+    """Means of every pass of motion see zeros in place of the passes before; sizes stay."""
     means = trainer.inter.motion.latents.means
-    others = means.others
-    setattr(means, "others", lambda features, anchors, mask: others(features, torch.zeros_like(anchors), mask))  # noqa: B010
+    given = means.given
+
+    def blind(number: int, features: Tensor, known: Tensor, mask: Any) -> Tensor:
+        return given(number, features, torch.zeros_like(known), mask)
+
+    setattr(means, "given", blind)  # noqa: B010
 
 
 def plain_residual(trainer: InterTrainer) -> None:
