@@ -37,6 +37,7 @@ from ssvc_codec.frame import Frame, VideoFormat
 from ssvc_codec.inference import inter, motion_search, quantiser, residual_search
 from ssvc_codec.inference.inter import SEARCHES, FrameMaps, InterCoder, InterReference, PFrame, Search
 from ssvc_codec.nets import motion
+from ssvc_codec.nets.distortion import cell_errors
 from ssvc_codec.nets.lagrangian import PLANE_WEIGHTS, lambda_of
 from ssvc_codec.training.shards import Clip, read_shards
 
@@ -122,7 +123,7 @@ def coder_of(choice: Choice) -> type[InterCoder]:
         def _cost(self, coded: PFrame, frame: Frame, maps: FrameMaps) -> float:
             n_bytes = sum(len(data) for data in (*coded.motion.values(), *coded.residual.values()))
             x = inter.to_half(inter.frame_to_tensor(frame, self.device))
-            error = inter._cell_error(x - coded.picture) * lambda_of(maps.maps.q_map)
+            error = cell_errors(x, coded.picture, "psnr") * lambda_of(maps.maps.q_map.flatten()[:1])
             return 8 * n_bytes + choice.worth * float(error.sum())
 
     return TrialCoder

@@ -9,13 +9,10 @@ from numpy.typing import NDArray
 from scipy.ndimage import correlate1d
 
 from ssvc_codec.frame import Plane
+from ssvc_codec.similarity import K1, K2, SCALE_WEIGHTS, WINDOW_SIGMA, WINDOW_SIZE
 
 __all__ = ["MIN_SIDE", "ms_ssim", "ms_ssim_db"]
 
-SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # Wang 2003, sec. 3.2
-WINDOW_SIZE = 11
-WINDOW_SIGMA = 1.5
-K1, K2 = 0.01, 0.03
 MIN_SIDE = (WINDOW_SIZE - 1) * 2 ** (len(SCALE_WEIGHTS) - 1) + 1  # 161: the window must fit the coarsest scale
 
 Samples = NDArray[np.float64]

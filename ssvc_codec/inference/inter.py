@@ -14,16 +14,19 @@ from torch import Tensor
 from ..entropy.offsets import cell_neighbours
 from ..errors import BitstreamError, ModelError
 from ..frame import Frame
+from ..nets.distortion import tune_of
 from ..nets.inter import InterConfig, InterMasks, InterNet, Planes, half_to_planes, planes_to_half
 from ..nets.intra import to_half
-from ..nets.lagrangian import PLANE_WEIGHTS, lambda_of
+from ..nets.lagrangian import lambda_of
 from ..nets.motion import smooth_flow
 from ..weights import Model
+from .cell_search import CellSearch, CellTarget
 from .compensation import Compensated, compensate
 from .device import fast_dtype, pick_device
-from .latents import GroupSymbols, LatentCoder, Past
+from .latents import GroupSymbols, LatentCoder
 from .loading import load_block_heads, load_flag_tables, load_tables, load_vector_head, load_weights
 from .maps import CellMaps, cell_mask
+from .mended import MENDED, load_mended_flags
 from .merge_coding import CellGrid, load_merge_coder
 from .merge_search import search_merges
 from .motion_search import MotionSearch, MotionTarget
@@ -34,9 +37,7 @@ from .quantiser import Quantiser
 from .reading import FrameStrings, FrameSymbols, read_frames
 from .reference import Chain, FrameMaps, InterReference, Members, find_starts, flow_before
 from .residual import ResidualCoder
-from .residual_search import Known
 from .rows import rows_by_group
-from .skip_search import skipped_cells
 from .windows import Window, pick_windows
 
 __all__ = ["Effort", "FrameMaps", "InterCoder", "InterReference", "Members", "MotionFrame", "PFrame"]
@@ -111,13 +112,15 @@ class InterCoder:
         heads = load_vector_head(model), load_block_heads(model)
         self.motion = LatentCoder(self.net.motion.latents, heads[0], tables, device=self.device, merge=merge)
         flags = load_flag_tables(model)
-        self.residual = ResidualCoder(self.net.residual, heads[1], tables, flags, device=self.device)
+        mended = load_mended_flags(model)
+        self.residual = ResidualCoder(self.net.residual, heads[1], tables, flags, mended, device=self.device)
         self._motion_quantiser = Quantiser(tables, self.device, optimise=search.optimise)
         self._motion_search = MotionSearch(self.net, self.motion, self._motion_quantiser)
         self._motion_zeroing = MotionZeroing(self.net, self.motion, self._motion_quantiser)
         self.dtype = fast_dtype(self.device) if reduced_precision else torch.float32
         _reduce(self.net, self.dtype)
         self._phase = Phases(self.device)
+        self._cell_search = CellSearch(self.residual, tune_of(self.net.config.tune), self._phase)
 
     @property
     def seconds(self) -> dict[str, float]:
@@ -192,11 +195,12 @@ class InterCoder:
             blocks = self.residual.whole(maps.maps, maps.groups, residual_past, offsets)
             chosen = self.residual.quantise(y, maps.maps, blocks, optimise=self._search.optimise)
             residual = self.residual.with_offsets(chosen, offsets)
-        picture = self._picture(residual, known, shown, maps)
         if self._search.skip:
-            fewer = self._skip(residual, original, (picture, shown), (blocks, residual_past, beside), maps)
-            if fewer is not residual:
-                residual, picture = fewer, self._picture(fewer, known, shown, maps)
+            target = CellTarget(original, shown, residual_past, blocks, beside, maps)
+            residual, made = self._cell_search(residual, target, lambda symbols: self._synthesis(symbols, known, maps))
+            picture = self._shown(residual, made, shown, maps)
+        else:
+            picture = self._picture(residual, known, shown, maps)
         with self._phase("entropy"):
             flat = maps.q.reshape(-1)
             strings: tuple[dict[int, bytes], dict[int, bytes]] = ({}, {})
@@ -225,27 +229,6 @@ class InterCoder:
         with self._phase("motion analysis"):
             found = self.motion.quantise(y, condition, maps.maps, maps.groups, target.past, self._motion_quantiser)
             return found.symbols
-
-    def _skip(
-        self,
-        residual: GroupSymbols,
-        original: Tensor,
-        pictures: tuple[Tensor, Tensor],
-        known: tuple[Known, Past, NDArray[np.integer]],
-        maps: FrameMaps,
-    ) -> GroupSymbols:
-        """The residual without blocks of cells that the warp and offsets show well enough for less.
-
-        pictures: (1, 6, H/2, W/2), what the residual makes, and the warp with offsets; known: see cell_bits.
-        """
-        with self._phase("skip search"):
-            lmbda = lambda_of(maps.maps.q_map)
-            shown = [(_cell_error(original - p) * lmbda).reshape(-1).cpu().numpy() for p in pictures]
-            zeros = self.residual.without_blocks(residual, np.ones(maps.q.size, np.bool_))
-            bits = [self.residual.cell_bits(s, *known) for s in (residual, zeros)]
-            skipped = skipped_cells(bits[0], shown[0], bits[1], shown[1], maps.groups)
-            skipped &= residual.y.any(axis=1)
-            return self.residual.without_blocks(residual, skipped) if skipped.any() else residual
 
     def _smooth(self, flow: Tensor, luma: Tensor, maps: FrameMaps) -> Tensor:
         with self._phase("motion smoothing"):
@@ -403,26 +386,26 @@ class InterCoder:
             return self.net.compensation.mend(*compensated, maps.maps.q_map, maps.masks)
 
     def _picture(self, symbols: GroupSymbols, predicted: Tensor, warped: Tensor, maps: FrameMaps) -> Tensor:
-        """The picture: cells of which every latent is 0 show the warp, so that what stands still stays as it is.
-
-        predicted, warped: with what offsets add.
-        """
-        coded = symbols.y.any(axis=1).reshape(maps.groups.shape)
-        if not coded.any():
+        """The picture. predicted, warped: with what offsets add."""
+        if not _is_made(symbols).any():
             return warped
+        return self._shown(symbols, self._synthesis(symbols, predicted, maps), warped, maps)
+
+    def _synthesis(self, symbols: GroupSymbols, predicted: Tensor, maps: FrameMaps) -> Tensor:
+        """What the networks make of symbols and prediction, in every cell."""
         with self._phase("dequantisation"):
             y_hat = self.residual.dequantise(symbols, maps.maps)
         with self._phase("synthesis"):
-            picture = self.net.residual.synthesis(y_hat, predicted, maps.maps.q_map, maps.masks)
-            return torch.where(cell_mask(coded, 16, self.device) > 0, picture, warped)
+            return self.net.residual.synthesis(y_hat, predicted, maps.maps.q_map, maps.masks)
+
+    def _shown(self, symbols: GroupSymbols, made: Tensor, warped: Tensor, maps: FrameMaps) -> Tensor:
+        """Cells of zeros that are not mended show the warp, so that what stands still stays as it is."""
+        return torch.where(cell_mask(_is_made(symbols).reshape(maps.groups.shape), 16, self.device) > 0, made, warped)
 
 
-def _cell_error(difference: Tensor) -> Tensor:
-    """(rows, columns) weighted squared error of every cell, in squared 8-bit code values. (1, 6, H/2, W/2)."""
-    error = (difference * 255).square()
-    y, u, v = PLANE_WEIGHTS
-    weighted = error[:, :4].mean(1) * y + error[:, 4] * u + error[:, 5] * v
-    return F.avg_pool2d(weighted, 16)[0] * 32 * 32
+def _is_made(symbols: GroupSymbols) -> NDArray[np.bool_]:
+    """(n,) cells that show what the networks make. symbols: of RESIDUAL."""
+    return symbols.y.any(axis=1) | (symbols.z[:, MENDED] != 0)
 
 
 EXACT = ("head.", "linear", "log_gain", "means.", "condition", "scale_head", "entropy.", "persistence")

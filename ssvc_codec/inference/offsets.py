@@ -12,6 +12,7 @@ from ..entropy.blocks import N_BLOCKS
 from ..entropy.offsets import LEVELS, N_OFFSETS, OFFSET_LIMIT, SLOPES, OffsetPast, level_inputs, slope_inputs
 from ..errors import BitstreamError
 from .latents import Past
+from .mended import OFFSETS
 
 __all__ = ["OffsetCoder"]
 
@@ -36,7 +37,7 @@ class OffsetCoder:
         moved = np.abs(past.other.y.reshape(past.known.size, 4, -1)).sum(axis=2) * past.other_known[:, None]
         merged = (past.other.merges() != 0).sum(axis=1) * past.other_known
         z = past.symbols.z
-        before = OffsetPast(z[:, N_BLOCKS:], z[:, :N_BLOCKS].sum(axis=1), past.known, moved, merged)
+        before = OffsetPast(z[:, OFFSETS], z[:, :N_BLOCKS].sum(axis=1), past.known, moved, merged)
         return level_inputs(before, beside)
 
     def tables(

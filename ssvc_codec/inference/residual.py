@@ -34,6 +34,7 @@ from ..errors import BitstreamError
 from ..nets.offsets import offset_picture, offset_steps
 from ..nets.residual import ResidualCodec
 from .latents import GroupSymbols, Maps, Past, Start, Substream
+from .mended import MENDED, OFFSETS, MendedFlags, without_symbols
 from .merge_coding import CellGrid
 from .offsets import OffsetCoder
 from .residual_search import Busy, Known, ResidualSearch
@@ -45,7 +46,7 @@ POSITION = np.array([2 * (b // 8) + b % 4 // 2 for b in range(N_BLOCKS)])  # of 
 
 
 class _Beginning(NamedTuple):
-    """Offsets and classes, with which a string begins."""
+    """Offsets, classes and flags, with which a string begins."""
 
     coder: SymbolCoder
     offsets: Sequence[tuple[NDArray[np.int32], NDArray[np.uint8]]]  # symbols and tables
@@ -62,7 +63,8 @@ class _Beginning(NamedTuple):
 class ResidualCoder:
     """One ResidualCodec with its integer heads and tables.
 
-    Symbols of cells are GroupSymbols: z (n, 25) classes of the 16 blocks, then 9 offsets; y (n, 16 x 96) of blocks.
+    Symbols of cells are GroupSymbols: z (n, 26) classes of the 16 blocks, 9 offsets, whether the cell is mended; y
+    (n, 16 x 96) of blocks.
     """
 
     def __init__(
@@ -71,18 +73,19 @@ class ResidualCoder:
         heads: IntegerBlockHeads,
         tables: Sequence[NDArray[np.uint32]],
         flags: PlainTables,
+        mended: MendedFlags,
         *,
         device: str,
     ) -> None:
-        """tables: of symbols and offsets; flags: of classes of blocks."""
+        """tables: of symbols and offsets; flags: of classes of blocks; mended: of cells without symbols."""
         self.net, self.heads, self.device = net, heads, device
-        self.flags, self.coder = ClassFlags(flags), SymbolCoder(tables)
+        self.flags, self.coder, self.mended = ClassFlags(flags), SymbolCoder(tables), mended
         self._search = ResidualSearch(self, tables)
         self._offsets = OffsetCoder(heads, self._search.bits)
 
     def nothing(self, n_cells: int) -> Past:
         """What a frame knows after an I frame."""
-        z = np.zeros((n_cells, N_BLOCKS + N_OFFSETS), np.int32)
+        z = np.zeros((n_cells, MENDED + 1), np.int32)
         y = np.zeros((n_cells, N_BLOCKS * N_CHANNELS), np.int32)
         return Past(GroupSymbols(z, y), np.zeros(n_cells, np.bool_))
 
@@ -149,7 +152,7 @@ class ResidualCoder:
         else:
             symbols = self._search.rounded(steps)
         classes = busy_class(np.abs(symbols.astype(np.int64)).sum(axis=1)).astype(np.int32).reshape(-1, N_BLOCKS)
-        z = np.concatenate([classes, np.zeros((classes.shape[0], N_OFFSETS), np.int32)], axis=1)
+        z = np.pad(classes, ((0, 0), (0, MENDED + 1 - N_BLOCKS)))
         return GroupSymbols(z, symbols.reshape(-1, N_BLOCKS * N_CHANNELS))
 
     @torch.inference_mode()
@@ -157,13 +160,18 @@ class ResidualCoder:
         """Offsets of all cells, and nothing else. missing: (1, 6, H/2, W/2); beside: see cell_neighbours."""
         steps = offset_steps(missing, maps.q_map)[0].permute(1, 2, 0).reshape(-1, N_OFFSETS).cpu().numpy()
         symbols = self.nothing(maps.q.size).symbols
-        symbols.z[:, N_BLOCKS:] = self._offsets.choose(steps, maps.q.reshape(-1), past, beside)
+        symbols.z[:, OFFSETS] = self._offsets.choose(steps, maps.q.reshape(-1), past, beside)
         return symbols
 
     @staticmethod
     def with_offsets(symbols: GroupSymbols, offsets: GroupSymbols) -> GroupSymbols:
         """Blocks of the first, offsets of the second."""
         return symbols._replace(z=np.concatenate([symbols.z[:, :N_BLOCKS], offsets.z[:, N_BLOCKS:]], axis=1))
+
+    @staticmethod
+    def with_flags(symbols: GroupSymbols, mended: NDArray[np.bool_]) -> GroupSymbols:
+        """With these flags of cells, (n,)."""
+        return symbols._replace(z=np.concatenate([symbols.z[:, :MENDED], mended[:, None].astype(np.int32)], axis=1))
 
     @staticmethod
     def without_blocks(symbols: GroupSymbols, cells: NDArray[np.bool_]) -> GroupSymbols:
@@ -176,13 +184,14 @@ class ResidualCoder:
     ) -> NDArray[np.float32]:
         """(n,) bits of every cell. known: of past, see whole; beside: see cell_neighbours."""
         bits = self._search.block_bits(symbols.y.reshape(-1, N_CHANNELS), known)
-        offsets = self._offsets.bits(symbols.z[:, N_BLOCKS:], known.q[::N_BLOCKS], past, beside)
-        return bits.reshape(-1, N_BLOCKS).sum(axis=1) + offsets
+        offsets = self._offsets.bits(symbols.z[:, OFFSETS], known.q[::N_BLOCKS], past, beside)
+        flags = self.mended.bits(known.q[::N_BLOCKS], past)[np.arange(offsets.size), symbols.z[:, MENDED]]
+        return bits.reshape(-1, N_BLOCKS).sum(axis=1) + offsets + flags * without_symbols(symbols.z)
 
     def whole(self, maps: Maps, groups: NDArray[np.integer], past: Past, offsets: GroupSymbols) -> Known:
         """What tables follow from, of all cells of a picture. offsets: see choose_offsets."""
         beside = block_neighbours(np.arange(maps.q.size), maps.q.shape[1], groups.reshape(-1))
-        return self.known(maps.q.reshape(-1), past, offsets.z[:, N_BLOCKS:], beside)
+        return self.known(maps.q.reshape(-1), past, offsets.z[:, OFFSETS], beside)
 
     def write(
         self,
@@ -208,16 +217,16 @@ class ResidualCoder:
         return len(self.coder.encode([], head=self._beginning(symbols, q, past, grid, known)))
 
     def _known(self, symbols: GroupSymbols, q: NDArray[np.integer], past: Past, grid: CellGrid) -> Known:
-        return self.known(q, past, symbols.z[:, N_BLOCKS:], block_neighbours(grid.rows, grid.n_columns))
+        return self.known(q, past, symbols.z[:, OFFSETS], block_neighbours(grid.rows, grid.n_columns))
 
     def _beginning(
         self, symbols: GroupSymbols, q: NDArray[np.integer], past: Past, grid: CellGrid, known: Known
     ) -> _Beginning:
-        offsets = self._offsets.parts(symbols.z[:, N_BLOCKS:], q, past, cell_neighbours(grid.rows, grid.n_columns))
+        offsets = self._offsets.parts(symbols.z[:, OFFSETS], q, past, cell_neighbours(grid.rows, grid.n_columns))
         classes = _classes(symbols)
         even = self.flags.parts(_of(classes, EVEN), known.even)
         odd = self.flags.parts(_of(classes, ODD), self.odd_flags(classes, known))
-        return _Beginning(self.coder, offsets, [*even, *odd])
+        return _Beginning(self.coder, offsets, [*even, *odd, self.mended.part(symbols, q, past)])
 
     # Decoding
 
@@ -244,6 +253,7 @@ class ResidualCoder:
         classes = np.zeros((n, N_BLOCKS), np.int64)
         classes[:, EVEN] = self.flags.pop(decoder.ans, known.even).reshape(n, -1)
         classes[:, ODD] = self.flags.pop(decoder.ans, self.odd_flags(classes.reshape(-1), known)).reshape(n, -1)
+        flags = self.mended.pop(decoder.ans, classes.astype(np.int32), substream.q, substream.past)
         busy = self.busy(classes.reshape(-1), known)
         rows = np.flatnonzero(busy.classes)
         inputs = first_inputs(busy.classes[rows], busy.around[rows], known.past.take(rows))
@@ -251,7 +261,8 @@ class ResidualCoder:
         more = second_inputs(inputs, busy.classes[rows], first)
         y = np.zeros((n * N_BLOCKS, N_CHANNELS), np.int32)
         y[rows] = np.concatenate([first, decoder.read(self.heads.second(more, known.q[rows]))], axis=1)
-        return GroupSymbols(np.concatenate([classes.astype(np.int32), offsets], axis=1), y.reshape(n, -1))
+        z = np.concatenate([classes.astype(np.int32), offsets, flags[:, None]], axis=1)
+        return GroupSymbols(z, y.reshape(n, -1))
 
     def dequantise(self, symbols: GroupSymbols, maps: Maps) -> Tensor:
         """y_hat (1, 96, H/8, W/8) float32."""
@@ -263,7 +274,7 @@ class ResidualCoder:
     def offset_picture(self, symbols: GroupSymbols, maps: Maps) -> Tensor:
         """What offsets add, (1, 6, H/2, W/2) float32."""
         rows, columns = maps.q.shape[-2:]
-        offsets = torch.from_numpy(symbols.z[:, N_BLOCKS:].astype(np.float32)).to(self.device)
+        offsets = torch.from_numpy(symbols.z[:, OFFSETS].astype(np.float32)).to(self.device)
         return offset_picture(offsets.view(1, rows, columns, -1).permute(0, 3, 1, 2), maps.q_map)
 
 

@@ -2,32 +2,49 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
 from .rows import rows_by_group
 
-__all__ = ["skipped_cells"]
-
-# What an error costs against what lambda says where it stays in the pictures after this one, too: measured.
-REFERENCE_WORTH = 2.0
+__all__ = ["CellCosts", "mended_cells", "skipped_cells"]
 
 
-def skipped_cells(
-    bits: NDArray[np.float32],
-    error: NDArray[np.float32],
-    bits_of_zeros: NDArray[np.float32],
-    error_of_warp: NDArray[np.float32],
-    groups: NDArray[np.integer],
-) -> NDArray[np.bool_]:
-    """(n,) cells that are better all zeros. Errors are times lambda; a group of nothing but zeros has an empty string.
+class CellCosts(NamedTuple):
+    """Bits and what errors are worth, of every cell: (n,) each."""
 
-    bits, error, bits_of_zeros, error_of_warp: (n,) of every cell; groups: (rows, columns).
-    """
-    coded, warped = bits + REFERENCE_WORTH * error, REFERENCE_WORTH * error_of_warp
-    skipped = bits_of_zeros + warped <= coded
+    coded: NDArray[np.floating]  # with its symbols
+    warp: NDArray[np.floating]  # without symbols, showing the warp
+    mended: NDArray[np.floating]  # without symbols, showing what the networks make of it
+    nothing: NDArray[np.floating]  # showing the warp, in a group whose string is empty
+
+    def without_symbols(self) -> NDArray[np.floating]:
+        """(n,)."""
+        return np.minimum(self.warp, self.mended)
+
+
+def skipped_cells(costs: CellCosts, groups: NDArray[np.integer]) -> NDArray[np.bool_]:
+    """(n,) cells that are better without symbols. groups: (rows, columns)."""
+    skipped = costs.without_symbols() <= costs.coded
     for _, rows in rows_by_group(groups):
-        left = np.where(skipped, bits_of_zeros + warped, coded)[rows].sum()
-        if warped[rows].sum() <= left:
+        left = np.where(skipped, costs.without_symbols(), costs.coded)[rows].sum()
+        if costs.nothing[rows].sum() <= left:
             skipped[rows] = True
     return skipped
+
+
+def mended_cells(
+    costs: CellCosts, without: NDArray[np.bool_], empty: NDArray[np.bool_], groups: NDArray[np.integer]
+) -> NDArray[np.bool_]:
+    """(n,) cells whose flag is 1: of those without symbols, unless the string of a group would be for it alone.
+
+    without: (n,) cells without symbols; empty: (n,) cells of which nothing else is coded.
+    """
+    mended = without & (costs.mended < costs.warp)
+    for _, rows in rows_by_group(groups):
+        alone = empty[rows].all()
+        if alone and costs.nothing[rows].sum() <= costs.without_symbols()[rows].sum():
+            mended[rows] = False
+    return mended

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .blocks import GroupMask
+from .distortion import tune_of
 from .intra import merge_planes
 
 __all__ = ["InterConfig", "InterMasks", "Planes", "half_to_merged", "half_to_planes", "planes_to_half"]
@@ -28,10 +29,12 @@ class InterConfig:
     refine_width8: int = 96  # at 1/8
     mend_width: int = 32  # at 1/2
     mend_layers: int = 2  # between the first and the last
+    mend_width8: int = 128  # at 1/8, between the first and these
     merge: int = 1  # whether blocks may take their vectors from other places
+    tune: str = "psnr"  # what encoders weigh cells by, see nets.distortion
 
-    def to_dict(self) -> dict[str, int]:
-        """Plain numbers for JSON."""
+    def to_dict(self) -> dict[str, int | str]:
+        """Plain values for JSON."""
         return asdict(self)
 
     @classmethod
@@ -39,7 +42,9 @@ class InterConfig:
         """That of a model's config.json. Raises TypeError."""
         if not isinstance(values, Mapping):
             raise TypeError("the sizes of the P-frame networks are no table")
-        return cls(**{"merge": 0, **values})
+        config = cls(**{"merge": 0, **values})
+        tune_of(config.tune)
+        return config
 
 
 class Planes(NamedTuple):

@@ -14,9 +14,10 @@ from torch import Tensor, nn
 
 from .block_entropy import BlockSymbols
 from .blocks import DepthwiseBlock, GainTable, MaskedConv, Pointwise, silu
+from .distortion import cell_errors, tune_of
 from .half import InterConfig, InterMasks, Planes, half_to_merged, half_to_planes, planes_to_half
 from .intra import HALF_CHANNELS, to_half
-from .lagrangian import lambda_of
+from .lagrangian import REFERENCE_WORTH, lambda_of
 from .latents import LatentModel, LatentOutput, Symbols
 from .merge import MergeTables, merge_plan
 from .merge_choice import choose_merges
@@ -43,6 +44,7 @@ __all__ = [
 
 FLOW_CHANNELS = 32  # 2 components of the 4x4 vectors of a 16x16 block
 TEXTURE_CHANNELS = 48  # logarithms of 3 structure-tensor energies of those 4x4 blocks
+MENDED_BITS = 1.5  # of a cell without symbols that shows what the networks make of the warp, about
 GLOBAL_STEPS = 4  # of one luma sample, for the vector that a chain of motion starts from
 
 
@@ -247,11 +249,18 @@ class InterNet(nn.Module):
         x_hat = self.residual.synthesis(residual.y_hat, predicted, q, masks)
         out = InterOutput(x_hat, predicted, warped, flow, flow_hat, merge, motion, residual)
         # The loss sees what the residual network makes of every cell, or cells of zeros would never leave zero.
-        coded = F.interpolate(residual.symbols.coded_cells(), scale_factor=16.0, mode="nearest")
-        shown = torch.where(coded > 0, x_hat.float(), warped)
+        shown = self._shown(to_half(x), x_hat.float(), warped, residual.symbols.coded_cells(), q)
         if detach:
             shown, flow_hat = shown.detach(), flow_hat.detach()
         return out, State(half_to_planes(shown), flow_hat, motion.symbols, residual.symbols)
+
+    def _shown(self, x: Tensor, x_hat: Tensor, warped: Tensor, coded: Tensor, q: Tensor) -> Tensor:
+        """The picture: of cells without symbols the warp, or what the networks make of it where that pays."""
+        tune = tune_of(self.config.tune)
+        gain = cell_errors(x, warped.detach(), tune) - cell_errors(x, x_hat.detach(), tune)
+        mended = gain * lambda_of(q)[:, None, None] * REFERENCE_WORTH > MENDED_BITS
+        chosen = F.interpolate(coded.bool().logical_or(mended[:, None]).float(), scale_factor=16.0, mode="nearest")
+        return torch.where(chosen > 0, x_hat, warped)
 
     def _merged(self, x: Tensor, reference: Planes, flow_hat: Tensor, q: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Merge indexes, and the flow that they make at 1/1 and at 1/2. Groups are not regarded."""

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from torch import Tensor
 
-__all__ = ["KNEE", "LAMBDA_FIRST", "PLANE_WEIGHTS", "lambda_of"]
+__all__ = ["KNEE", "LAMBDA_FIRST", "LAMBDA_LAST", "PLANE_WEIGHTS", "REFERENCE_WORTH", "lambda_of"]
 
 PLANE_WEIGHTS = (0.75, 0.5, 0.5)  # of the squared errors of Y, U and V: near the gradient of 6:1:1 PSNR
 LAMBDA_FIRST = 0.0009  # bits per luma sample for one unit of squared error (0..255), at q_index 0
 LAMBDA_LAST = 0.4  # at q_index 63
 # Bits per luma sample from which on an error of the warp is worth the logarithm: the residual will take it away.
 KNEE = 0.3
+# What an error of a cell costs against what lambda says where it stays in the pictures after this one, too: measured.
+REFERENCE_WORTH = 2.0
 
 
 def lambda_of(q: Tensor) -> Tensor:

@@ -8,11 +8,13 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..entropy.blocks import N_CHANNELS
+from ..entropy.plain_tables import MENDED_SHAPE, plain_frequencies
 from .block_entropy import BlockEntropy, BlockSymbols
 from .blocks import DepthwiseBlock, GainTable, MaskedConv, Pointwise, silu
 from .half import InterConfig, InterMasks, half_to_merged
@@ -21,9 +23,10 @@ from .lagrangian import LAMBDA_FIRST, LAMBDA_LAST, PLANE_WEIGHTS, lambda_of
 from .latents import Symbols
 from .offset_entropy import OffsetEntropy, Offsets
 
-__all__ = ["ResidualCodec", "ResidualOutput", "block_transform"]
+__all__ = ["MendedTables", "ResidualCodec", "ResidualOutput", "block_transform"]
 
 PHASES = 4  # positions of the 1/2 grid in a block, on each side
+MENDED_START = (0.7, 0.3)  # likelihoods of the flag
 STEP_WORTH = 9.0  # bits that a squared quantiser step of error is worth, to start from
 SUM_WEIGHTS = torch.tensor([PLANE_WEIGHTS[0]] * 64 + [4 * PLANE_WEIGHTS[1]] * 16 + [4 * PLANE_WEIGHTS[2]] * 16)
 
@@ -55,6 +58,15 @@ def block_transform() -> Tensor:
     return rows[order + [k for k in range(N_CHANNELS) if k not in order]]
 
 
+class MendedTables(nn.Module):
+    """The tables that flags of cells without symbols are coded by, which are counted and not learned."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        rows = plain_frequencies(np.tile(MENDED_START, (MENDED_SHAPE[0], 1)))
+        self.register_buffer("rows", torch.from_numpy(rows.astype(np.int64)))
+
+
 class ResidualCodec(nn.Module):
     """What the prediction lacks, coded with the prediction known on both sides."""
 
@@ -68,10 +80,14 @@ class ResidualCodec(nn.Module):
         self.y_gain = GainTable(N_CHANNELS)
         self.entropy = BlockEntropy()
         self.offset_entropy = OffsetEntropy()
+        self.mended_tables = MendedTables()
         self.linear_back = Pointwise(N_CHANNELS, PLANE_CHANNELS)
         self.first = MaskedConv(2 * HALF_CHANNELS, c.mend_width, scale=4.0)
         self.phase = nn.Parameter(torch.zeros(1, c.mend_width, PHASES, PHASES))
         self.q_mend = GainTable(c.mend_width)
+        self.down = Pointwise(PHASES**2 * c.mend_width + N_CHANNELS, c.mend_width8)
+        self.low = nn.ModuleList([DepthwiseBlock(c.mend_width8) for _ in range(2)])
+        self.up = Pointwise(c.mend_width8, PHASES**2 * c.mend_width, scale=0.0)
         self.middle = nn.ModuleList([MaskedConv(c.mend_width, c.mend_width) for _ in range(c.mend_layers)])
         self.last = MaskedConv(c.mend_width, HALF_CHANNELS, scale=0.02)
         self.q_last = GainTable(HALF_CHANNELS)
@@ -153,6 +169,11 @@ class ResidualCodec(nn.Module):
         h = h.contiguous(memory_format=torch.channels_last)
         phase = self.phase.to(h.dtype).repeat(1, 1, h.shape[2] // PHASES, h.shape[3] // PHASES)
         h = silu(self.q_mend.multiply(self.first(h, masks.at2) + phase, q))
+        steps = torch.asinh(y_hat * self.y_gain(q, (y_hat.shape[2], y_hat.shape[3]))).to(h.dtype)
+        low = self.down(torch.cat([F.pixel_unshuffle(h, PHASES), steps], dim=1))
+        for block in self.low:
+            low = block(low, masks.at8)
+        h = h + F.pixel_shuffle(self.up(low), PHASES)
         for layer in self.middle:
             h = silu(layer(h, masks.at2))
         return picture + self.q_last.multiply(self.last(h, masks.at2).float(), q)

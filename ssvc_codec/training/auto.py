@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Literal
 
 from ..errors import MediaError, ModelError
+from ..nets.distortion import Tune
 from ..weights import find_model, load_model
-from .distortion import Tune
 from .export import export_model, import_inter, import_intra
 from .inter import HELD_OUT, InterTrainer, InterTrainOptions
 from .intra import IntraTrainer, TrainOptions

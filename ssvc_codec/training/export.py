@@ -73,7 +73,8 @@ def _block_heads(residual: ResidualCodec) -> list[tuple[str, ScaleHead]]:
 
 def _block_tensors(residual: ResidualCodec) -> dict[str, np.ndarray]:
     """Integer heads of RESIDUAL, its tables, those of flags of classes."""
-    tensors: dict[str, np.ndarray] = {"residual.flags": flag_frequencies()}
+    mended = residual.mended_tables.state_dict()["rows"].cpu().numpy().astype(np.uint32)
+    tensors: dict[str, np.ndarray] = {"residual.flags": flag_frequencies(), "residual.mended": mended}
     for part, head in _block_heads(residual):
         tensors |= {f"residual.{part}.{name}": value.numpy() for name, value in head.export().items()}
         for name in ("weight1", "weight2", "weight3"):
@@ -129,6 +130,9 @@ def import_inter(model: Model) -> InterNet:
     state = dict(net.state_dict())
     if net.merge_tables is not None:
         state |= {f"merge_tables.{k}": torch.from_numpy(v.astype(np.int64)) for k, v in model.group("merge").items()}
+    mended = model.group("residual").get("mended")
+    if mended is not None:
+        state["residual.mended_tables.rows"] = torch.from_numpy(mended.astype(np.int64))
     for key, value in model.group("inter").items():
         if key in state:
             state[key] = torch.from_numpy(np.asarray(value).astype(np.float32))

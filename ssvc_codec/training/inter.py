@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -20,12 +20,12 @@ from torch import Tensor, nn
 
 from ..errors import MediaError, ModelError
 from ..inference.device import pick_device
+from ..nets.distortion import Tune, distortion
 from ..nets.inter import InterMasks, InterNet, State, half_to_planes
 from ..nets.intra import IntraNet, IntraOutput, Masks, to_half
 from ..nets.motion import upsample_flow, warp
 from ..weights import Model, load_model
 from .clips import ClipSampler, known_motion
-from .distortion import Tune, distortion
 from .export import export_model, import_inter, import_intra
 from .inter_loss import Z_PRICE, FrameLoss, frame_loss
 from .inter_validation import validate_clips
@@ -84,6 +84,7 @@ class InterTrainer:
         model = load_model(options.init)
         self.intra: IntraNet = import_intra(model).to(self.device)
         self.inter: InterNet = import_inter(model).to(self.device)
+        self.inter.config = replace(self.inter.config, tune=options.tune)
         self.nets = nn.ModuleDict({"intra": self.intra, "inter": self.inter})
         if not (options.stage == "gop" and options.intra_share > 0):
             self.intra.requires_grad_(False)

@@ -7,11 +7,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ..nets.distortion import Tune, distortion, picture_error
 from ..nets.inter import InterOutput
 from ..nets.intra import to_half
 from ..nets.laplace import laplace_bits
 from ..nets.latents import LatentOutput
-from .distortion import Tune, distortion, picture_error
 from .rate import coded_bits, lambda_of
 
 __all__ = ["FrameLoss", "bits_of", "frame_loss"]

@@ -8,11 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..nets.distortion import Tune, distortion, picture_error, similarity_db
 from ..nets.inter import InterNet, half_to_planes, planes_to_half
 from ..nets.intra import IntraNet, Masks, merge_planes, to_half
 from ..nets.merge_choice import usual_bits
 from ..nets.motion import warp
-from .distortion import Tune, distortion, picture_error, similarity_db
 from .inter_loss import bits_of
 from .rate import coded_bits, lambda_of
 from .shards import Clip

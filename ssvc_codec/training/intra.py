@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from ..errors import MediaError
 from ..inference.device import pick_device
+from ..nets.distortion import Tune, distortion, picture_error
 from ..nets.intra import IntraConfig, IntraNet, Masks, to_half
 from ..weights import load_model
-from .distortion import Tune, distortion, picture_error
 from .export import export_intra, import_intra
 from .rate import coded_bits, lambda_of
 from .sampling import PictureSampler, random_masks

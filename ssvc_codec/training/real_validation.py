@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..encoder import Encoder
 from ..frame import Frame, Plane, VideoFormat
-from .distortion import Tune, distortion, similarity_db
+from ..nets.distortion import Tune, distortion, similarity_db
 from .rate import lambda_of
 from .shards import Clip
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from ..frame import Frame, VideoFormat
 from ..inference.intra import IntraCoder
+from ..nets.distortion import Tune, distortion, similarity_db
 from ..weights import load_model
-from .distortion import Tune, distortion, similarity_db
 from .rate import lambda_of
 from .shards import Clip
 

@@ -336,7 +336,8 @@ def _hostile_residual(
     classes = np.where(numbers.random((q.size, N_BLOCKS)) < share, numbers.integers(0, 8, (q.size, N_BLOCKS)), 0)
     offsets = np.where(numbers.random((q.size, N_OFFSETS)) < share, numbers.integers(-7, 8, (q.size, N_OFFSETS)), 0)
     y = np.where(classes[:, :, None] > 0, y.reshape(q.size, N_BLOCKS, -1), 0).reshape(shape.y.shape)
-    chosen = GroupSymbols(np.concatenate([classes, offsets], axis=1).astype(np.int32), y.astype(np.int32))
+    mended = numbers.integers(0, 2, (q.size, 1))
+    chosen = GroupSymbols(np.concatenate([classes, offsets, mended], axis=1).astype(np.int32), y.astype(np.int32))
     return chosen, coder.write(chosen, q, past, grid)
 
 

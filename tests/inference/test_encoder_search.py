@@ -16,7 +16,7 @@ from ssvc_codec.encoder import Encoder
 from ssvc_codec.frame import Frame, VideoFormat
 from ssvc_codec.inference.inter import SEARCHES
 from ssvc_codec.inference.motion_search import finer_flow, symbol_bits
-from ssvc_codec.inference.skip_search import skipped_cells
+from ssvc_codec.inference.skip_search import CellCosts, mended_cells, skipped_cells
 from ssvc_codec.nets.lagrangian import PLANE_WEIGHTS
 from ssvc_codec.nets.motion import upsample_flow
 from ssvc_codec.packet import Packet
@@ -133,30 +133,24 @@ def test_a_picture_that_stands_still_costs_no_residual() -> None:
         assert lengths[SubstreamKind.RESIDUAL] == 0
 
 
-def numbers(*values: float) -> np.ndarray:
-    return np.array(values, np.float32)
+def costs_of(coded: list[float], warp: list[float], mended: list[float], nothing: list[float]) -> CellCosts:
+    return CellCosts(*(np.array(values, np.float32) for values in (coded, warp, mended, nothing)))
 
 
-def test_cells_are_skipped_where_zeros_cost_less() -> None:
-    bits, error, zeros, warp = (
-        numbers(50, 50, 50, 50),
-        numbers(10, 10, 10, 10),
-        numbers(5, 5, 5, 5),
-        numbers(20, 60, 60, 60),
-    )
-    skipped = skipped_cells(bits, error, zeros, warp, GROUPS)
-    assert skipped.tolist() == [True, False, False, False]  # 5 + 2 x 20 against 50 + 2 x 10, 5 + 2 x 60 against that
+def test_cells_are_skipped_where_no_symbols_cost_less() -> None:
+    costs = costs_of([70, 70, 70, 70], [45, 125, 125, 125], [90, 60, 125, 125], [40, 120, 120, 120])
+    assert skipped_cells(costs, GROUPS).tolist() == [True, True, False, False]
+    without = np.array([True, True, False, True])
+    mended = mended_cells(costs, without, np.zeros(4, np.bool_), GROUPS)
+    assert mended.tolist() == [False, True, False, False]
 
 
 def test_a_group_is_skipped_whole_where_an_empty_string_saves_more() -> None:
-    bits, error, zeros, warp = (
-        numbers(40, 40, 200, 40),
-        numbers(10, 10, 10, 10),
-        numbers(8, 8, 8, 8),
-        numbers(27, 27, 200, 27),
-    )
-    skipped = skipped_cells(bits, error, zeros, warp, GROUPS)
-    assert skipped.tolist() == [True, True, False, False]
+    costs = costs_of([60, 60, 220, 60], [62, 62, 408, 62], [61, 59, 410, 70], [54, 54, 400, 54])
+    assert skipped_cells(costs, GROUPS).tolist() == [True, True, False, False]
+    without, empty = np.array([True, True, False, True]), np.array([True, True, False, True])
+    assert not mended_cells(costs, without, empty, GROUPS).any()  # 54 + 54 against 61 + 59
+    assert mended_cells(costs, without, ~empty, GROUPS).tolist() == [True, True, False, False]
 
 
 def test_finer_flow_is_bilinear() -> None:

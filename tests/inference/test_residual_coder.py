@@ -13,10 +13,11 @@ from ssvc_codec.entropy import IntegerBlockHeads
 from ssvc_codec.entropy.blocks import IS_EVEN, N_BLOCKS, N_CHANNELS, block_neighbours, busy_class
 from ssvc_codec.entropy.class_flags import flag_frequencies
 from ssvc_codec.entropy.offsets import LEVELS, N_OFFSETS, SLOPES, cell_neighbours
-from ssvc_codec.entropy.plain_tables import PlainTables
+from ssvc_codec.entropy.plain_tables import MENDED_SHAPE, PlainTables, plain_frequencies
 from ssvc_codec.entropy.tables import LAPLACE_MIN, laplace_tables
 from ssvc_codec.errors import BitstreamError, ModelError
 from ssvc_codec.inference.latents import GroupSymbols, Maps, Past, Substream
+from ssvc_codec.inference.mended import MENDED, OFFSETS, MendedFlags, without_symbols
 from ssvc_codec.inference.merge_coding import CellGrid
 from ssvc_codec.inference.residual import ResidualCoder
 from ssvc_codec.inference.rows import rows_by_group, z_rows
@@ -53,7 +54,8 @@ def codec() -> ResidualCodec:
 @pytest.fixture(scope="module")
 def coder(codec: ResidualCodec) -> ResidualCoder:
     flags = PlainTables(flag_frequencies(), name="flags")
-    return ResidualCoder(codec, IntegerBlockHeads(*integers(codec)), laplace_tables(), flags, device="cpu")
+    mended = MendedFlags(PlainTables(plain_frequencies(np.random.default_rng(0).random(MENDED_SHAPE)), name="mended"))
+    return ResidualCoder(codec, IntegerBlockHeads(*integers(codec)), laplace_tables(), flags, mended, device="cpu")
 
 
 def random_symbols(seed: int, busy: float = 0.4) -> GroupSymbols:
@@ -62,7 +64,11 @@ def random_symbols(seed: int, busy: float = 0.4) -> GroupSymbols:
     y = np.where(random.random((N * N_BLOCKS, 1)) < busy, y, 0).astype(np.int32)
     z = busy_class(np.abs(y).sum(axis=1)).astype(np.int32)
     offsets = np.where(random.random((N, N_OFFSETS)) < busy, random.integers(-7, 8, (N, N_OFFSETS)), 0).astype(np.int32)
-    return GroupSymbols(np.concatenate([z.reshape(N, -1), offsets], axis=1), y.reshape(N, -1))
+    classes = np.where(random.random((N, 1)) < 0.3, 0, z.reshape(N, -1))
+    y = np.where(classes.reshape(-1, 1) > 0, y, 0)
+    mended = ~classes.any(axis=1) & (random.random(N) < 0.5)
+    z = np.concatenate([classes, offsets, mended[:, None]], axis=1).astype(np.int32)
+    return GroupSymbols(z, y.reshape(N, -1))
 
 
 def past_of(seed: int) -> Past:
@@ -119,7 +125,7 @@ def test_tables_are_those_of_training(codec: ResidualCodec, coder: ResidualCoder
     with torch.no_grad():
         of = entropy._past(before, known_at8, motion, merged)
         scales, busy = entropy._scales(at8(symbols.y), of, torch.tensor([float(q)]), mask)
-        offsets = torch.from_numpy(symbols.z[:, N_BLOCKS:]).float().view(1, ROWS, COLUMNS, -1).permute(0, 3, 1, 2)
+        offsets = torch.from_numpy(symbols.z[:, OFFSETS]).float().view(1, ROWS, COLUMNS, -1).permute(0, 3, 1, 2)
         flags = entropy._flags(busy, entropy._class_inputs(of, offsets, mask), torch.tensor([float(q)]), mask)
         prices = _class_prices(flags)
     index = ((scales / LAPLACE_MIN).log() / LAPLACE_STEP).round().clamp(1, 63).long()
@@ -156,7 +162,7 @@ def test_offsets_and_their_tables_are_those_of_training(
         return cells.permute(4, 0, 2, 1, 3).reshape(1, -1, side * ROWS, side * COLUMNS)
 
     z = past.symbols.z
-    before = BlockSymbols(picture(past.symbols.y, 4), picture(past.known, 1), picture(z[:, N_BLOCKS:], 1))
+    before = BlockSymbols(picture(past.symbols.y, 4), picture(past.known, 1), picture(z[:, OFFSETS], 1))
     merged, motion = picture(past.other.merges() != 0, 4), picture(past.other.y, 2)
     mask, missing = BorderMask(torch.from_numpy(groups)), torch.from_numpy(smooth_noise(12))
     entropy, at = codec.offset_entropy, torch.tensor([float(q)])
@@ -166,14 +172,14 @@ def test_offsets_and_their_tables_are_those_of_training(
         slopes = entropy._slope_inputs(inputs, found.symbols[:, LEVELS])
         index = [entropy.level_head.index(inputs, at), entropy.slope_head.index(slopes, at)]
     maps = Maps(np.full((ROWS, COLUMNS), q), at, None)
-    chosen = coder.choose_offsets(missing, maps, past, beside_of(groups)).z[:, N_BLOCKS:]
+    chosen = coder.choose_offsets(missing, maps, past, beside_of(groups)).z[:, OFFSETS]
     symbols = z_rows(found.symbols)
     assert (chosen != symbols).mean() < 0.1  # escapes are cheaper than training takes them to be
     assert len(np.unique(symbols)) > 5
     tables = coder._offsets.tables(symbols, maps.q.reshape(-1), past, beside_of(groups))
     for part, expected in zip((LEVELS, SLOPES), index, strict=True):
         np.testing.assert_array_equal(tables[:, part], z_rows(expected.clamp_min(1)))
-    assert len(np.unique(tables)) > 10
+    assert len(np.unique(tables)) > 8
 
 
 def smooth_noise(seed: int) -> NDArray[np.float32]:
@@ -191,7 +197,7 @@ def test_offsets_of_a_group_follow_from_its_own_integers(coder: ResidualCoder) -
         symbols=past.symbols._replace(z=np.where(other[:, None], 7 - past.symbols.z, past.symbols.z)),
         other=past.other._replace(y=np.where(other[:, None], past.other.y + 9, past.other.y)),
     )
-    offsets = random_symbols(14).z[:, N_BLOCKS:]
+    offsets = random_symbols(14).z[:, OFFSETS]
     before, after = (coder._offsets.tables(offsets, q, p, beside_of(GROUPS)) for p in (past, changed))
     np.testing.assert_array_equal(before[~other], after[~other])
     assert (before[other] != after[other]).any()
@@ -242,6 +248,30 @@ def test_neighbours_are_those_of_the_group() -> None:
     assert beside[3].tolist() == [32, 32, 32, 2, 16, 6, 7, 20]  # its right edge: the second begins at 16
     apart = block_neighbours(rows, COLUMNS, np.array([0, 1]))
     assert apart[3].tolist() == [32, 32, 32, 2, 32, 6, 7, 32]
+
+
+def test_flags_of_mended_cells_follow_from_the_frame_before_and_motion(coder: ResidualCoder) -> None:
+    past = past_of(17)
+    assert past.other is not None
+    z, q = past.symbols.z, np.arange(N) * 5
+    z[:2, :N_BLOCKS], z[:2, MENDED] = 0, (0, 1)
+    rows = coder.mended.rows(q, past)
+    for cell, row in enumerate(rows.tolist()):
+        busy, moved = bool(z[cell, :N_BLOCKS].any()), int(np.abs(past.other.y[cell]).sum())
+        state = 0 if not past.known[cell] else 3 if busy else 1 + int(z[cell, MENDED])
+        assert row == 16 * (int(q[cell]) // 8) + 4 * state + sum(moved >= edge for edge in (1, 4, 12))
+    assert len({row // 4 % 4 for row in rows.tolist()}) == 4
+
+
+def test_a_cell_with_symbols_has_no_flag(coder: ResidualCoder) -> None:
+    rows, q, past = np.arange(N), np.full(N, 30), past_of(18)
+    symbols = random_symbols(19)
+    flagged = coder.with_flags(symbols, np.ones(N, np.bool_))
+    (found,) = coder.read([Substream(coder.write(flagged, q, past, grid_of(rows)), q, past, False, grid_of(rows))])
+    assert not isinstance(found, BitstreamError)
+    free = without_symbols(symbols.z)
+    assert 0 < free.sum() < N
+    np.testing.assert_array_equal(found[0].z[:, MENDED], free)
 
 
 def test_zeros_are_the_empty_string(coder: ResidualCoder) -> None:

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from pytorch_msssim import ms_ssim as reference_ms_ssim
 
 from ssvc_codec.evaluation.ms_ssim import ms_ssim
-from ssvc_codec.training.distortion import dissimilarity, distortion, picture_error
+from ssvc_codec.nets.distortion import dissimilarity, distortion, picture_error
 
 
 def pictures(side=(192, 176), noise=0.05):
