@@ -14,10 +14,10 @@ import torch
 from ablation_table import BASELINE, Row
 from ablation_variants import Trainer, Variant
 
+from ssvc_codec.nets.distortion import distortion
 from ssvc_codec.nets.inter import InterMasks, InterNet, InterOutput, ResidualCodec, State
 from ssvc_codec.nets.intra import IntraConfig, Masks, merge_planes, to_half
 from ssvc_codec.training import inter, inter_validation, intra
-from ssvc_codec.nets.distortion import distortion
 from ssvc_codec.training.export import import_inter
 from ssvc_codec.training.inter import InterTrainer, InterTrainOptions
 from ssvc_codec.training.intra import IntraTrainer, TrainOptions

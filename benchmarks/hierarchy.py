@@ -28,7 +28,11 @@ CRFS = (50, 38, 26, 14)
 
 def curves(clip: Clip, pair: tuple[int, int], options: argparse.Namespace) -> list[list[RatePoint]]:
     """Rate against PSNR 6:1:1, and against MS-SSIM in dB."""
-    offsets = {"I_OFFSET": pair[0], "P_OFFSETS": (0, 0, 0, 0, 0, 0, 0, pair[1]), "LEAST_HEIRS": 0}
+    offsets = {
+        "I_OFFSETS": {"psnr": pair[0], "ms-ssim": pair[0]},
+        "P_OFFSETS": (0, 0, 0, 0, 0, 0, 0, pair[1]),
+        "LEAST_HEIRS": 0,
+    }
     kept = {name: getattr(planner, name) for name in offsets}
     for name, value in offsets.items():
         setattr(planner, name, value)

@@ -14,7 +14,7 @@ from ssvc_codec.bitstream import FrameType
 from ssvc_codec.evaluation.clip import Clip
 from ssvc_codec.evaluation.psnr import frame_psnr
 from ssvc_codec.frame import Frame, VideoFormat
-from ssvc_codec.gop.planner import FramePlan, q_offset
+from ssvc_codec.gop.planner import I_OFFSETS, FramePlan, q_offset
 from ssvc_codec.gop.quality_control import QualityControl
 from ssvc_codec.gop.rate_control import CodedPicture, FrameFacts, RateControl
 from ssvc_codec.gop.statistics import FrameStatistics
@@ -22,6 +22,7 @@ from ssvc_codec.gop.statistics import FrameStatistics
 N_FRAMES: Final = 250
 RATE: Final = 25
 KEYINT: Final = 50
+I_OFFSET: Final = I_OFFSETS["psnr"]
 FAST_PASS_COST: Final = (1.06, 1.12)  # in simulation: bits of preset fast over those of medium, for I and P frames
 
 
@@ -97,8 +98,8 @@ class Table:
             number, distance = pts % len(self._frames), pts % KEYINT
             frame = replace(self._pictures[number], pts=pts)
             kind = FrameType.P if distance else FrameType.I
-            plan = FramePlan(kind, distance, 0, q_offset=q_offset(distance, keyint=KEYINT))
-            facts = FrameFacts(frame, plan, KEYINT)
+            plan = FramePlan(kind, distance, 0, q_offset=q_offset(distance, keyint=KEYINT, i_offset=I_OFFSET))
+            facts = FrameFacts(frame, plan, KEYINT, I_OFFSET)
             plan, n_trials = plan.with_base(control.next_q(facts)), 1
             cost = FAST_PASS_COST[kind] if is_first_pass else 1.0
             while True:

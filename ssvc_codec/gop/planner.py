@@ -13,9 +13,10 @@ from ssvc_codec.bitstream.frame_header import MAX_Q_INDEX, FrameType
 from ssvc_codec.frame import Frame
 from ssvc_codec.gop.scene_cut import SceneCutDetector
 
-__all__ = ["FramePlan", "GopPlanner", "q_offset"]
+__all__ = ["I_OFFSETS", "FramePlan", "GopPlanner", "q_offset"]
 
-I_OFFSET: Final = 14  # added to q_index where P frames follow: they inherit what the I frame spends
+# Added to the q_index of an I frame where P frames follow, which inherit what it spends: by what the model is tuned for.
+I_OFFSETS: Final = {"psnr": 17, "ms-ssim": 12}
 P_OFFSETS: Final = (0, 0, 0, 0, 0, 0, 0, 8)  # in turn over the P frames: every eighth refreshes the picture,
 LEAST_HEIRS: Final = 8  # where at least so many frames up to the next I frame inherit it
 _N_FRAME_NUMBERS: Final = 1 << 16
@@ -41,24 +42,32 @@ class FramePlan:
         return replace(self, q_index=min(max(base_q + self.q_offset, 0), MAX_Q_INDEX))
 
 
-def q_offset(distance: int, *, keyint: int) -> int:
-    """What a frame gets added to the stream's q_index. distance: frames since the I frame."""
+def q_offset(distance: int, *, keyint: int, i_offset: int) -> int:
+    """What a frame gets added to the stream's q_index. distance: frames since the I frame; i_offset: of that."""
     if distance:
         if keyint - distance <= LEAST_HEIRS:
             return 0
         return P_OFFSETS[(distance - 1) % len(P_OFFSETS)]
-    return I_OFFSET if keyint > 1 else 0
+    return i_offset if keyint > 1 else 0
 
 
 class GopPlanner:
     """Plans the frames of one stream, one by one, without looking ahead."""
 
-    def __init__(self, *, q_index: int, keyint: int, min_keyint: int | None = None, scenecut: bool = True) -> None:
+    def __init__(
+        self,
+        *,
+        q_index: int,
+        keyint: int,
+        min_keyint: int | None = None,
+        scenecut: bool = True,
+        i_offset: int = I_OFFSETS["psnr"],
+    ) -> None:
         """Opens a planner.
 
         q_index: of the stream, 0 to 63; frames get offsets to it. keyint: largest distance of I frames, 1 for I
         frames only. min_keyint: smallest distance at which a scene cut makes an I frame, a tenth of keyint if
-        None. scenecut: look for cuts. Raises ValueError.
+        None. scenecut: look for cuts. i_offset: what I frames have above q_index, if P frames follow. Raises ValueError.
         """
         if not 0 <= q_index <= MAX_Q_INDEX:
             raise ValueError(f"q_index {q_index} is not in 0..{MAX_Q_INDEX}")
@@ -66,7 +75,7 @@ class GopPlanner:
             raise ValueError(f"keyint {keyint}: 1 or more frames")
         if min_keyint is not None and not 1 <= min_keyint <= keyint:
             raise ValueError(f"min_keyint {min_keyint}: 1 frame to keyint, which is {keyint}")
-        self.keyint = keyint
+        self.keyint, self.i_offset = keyint, i_offset
         self.min_keyint = max(1, keyint // 10) if min_keyint is None else min_keyint
         self._q_index = q_index
         self._detector = SceneCutDetector() if scenecut and keyint > 1 else None
@@ -80,6 +89,6 @@ class GopPlanner:
             distance = 0
         self._distance = distance
         frame_type = FrameType.P if distance else FrameType.I
-        offset = q_offset(distance, keyint=self.keyint)
+        offset = q_offset(distance, keyint=self.keyint, i_offset=self.i_offset)
         plan = FramePlan(frame_type, distance % _N_FRAME_NUMBERS, 0, is_cut, offset)
         return plan.with_base(self._q_index)

@@ -98,7 +98,7 @@ class QualityControl:
             self._model.set_activity(gradient_activity(facts.frame))
         n_frames = max(1, round(HORIZON_SECONDS / max(self._clock.usual_duration, 1e-3)))
         seconds = n_frames * self._clock.usual_duration
-        ahead = Outlook.ahead(facts.plan.frame_number, n_frames, keyint=facts.keyint, seconds=seconds)
+        ahead = facts.ahead(n_frames, seconds=seconds)
         correction = min(max(self._excess / n_frames, -MAX_CORRECTION_DB), MAX_CORRECTION_DB)
         aim = self._solve(self._model, ahead, self.target - correction)
         step = math.inf if not self._n_in_scene else FIRST_STEP if self._n_in_scene < N_FIRST else MAX_STEP

@@ -12,14 +12,14 @@ from typing import Final, Protocol
 
 from ssvc_codec.frame import Frame, Plane
 from ssvc_codec.gop.pacing import Clock, Dither
-from ssvc_codec.gop.planner import I_OFFSET, FramePlan
+from ssvc_codec.gop.planner import I_OFFSETS, FramePlan
 from ssvc_codec.gop.rate_model import FrameKind, Outlook, RateModel, gradient_activity, kind_of, kinds_from
 from ssvc_codec.gop.statistics import FrameStatistics
 from ssvc_codec.gop.vbv import LeakyBucket
 
 __all__ = ["MAX_BASE_Q", "MIN_BASE_Q", "BitrateControl", "CodedPicture", "FrameFacts", "RateControl"]
 
-MIN_BASE_Q: Final = -I_OFFSET  # where even I frames have q_index 0
+MIN_BASE_Q: Final = -max(I_OFFSETS.values())  # where even I frames have q_index 0
 MAX_BASE_Q: Final = 63
 HORIZON_SECONDS: Final = 2.0  # over which a surplus is paid back, at least; whole groups of pictures beyond
 MAX_HORIZON_SECONDS: Final = 6.0
@@ -41,11 +41,17 @@ class FrameFacts:
     frame: Frame
     plan: FramePlan
     keyint: int  # largest distance of I frames
+    i_offset: int  # see GopPlanner
 
     @property
     def kind(self) -> FrameKind:
         """Its place in the quality hierarchy."""
         return kind_of(self.plan.frame_number, keyint=self.keyint)
+
+    def ahead(self, n_frames: int, *, seconds: float) -> Outlook:
+        """n_frames frames from this one."""
+        place = self.plan.frame_number
+        return Outlook.ahead(place, n_frames, keyint=self.keyint, i_offset=self.i_offset, seconds=seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +236,7 @@ class BitrateControl:
         left = 0 if self._total_seconds is None else round((self._total_seconds - self._clock.now) / step)
         n_frames = min(n_frames, left) if left > 0 else n_frames  # it may last longer than was said
         seconds = self._clock.duration + (n_frames - 1) * step
-        return Outlook.ahead(facts.plan.frame_number, n_frames, keyint=facts.keyint, seconds=seconds)
+        return facts.ahead(n_frames, seconds=seconds)
 
     def _fit(self, base_q: int, facts: FrameFacts, ahead: Outlook, model: RateModel, bucket: LeakyBucket) -> int:
         """The highest q up to base_q with which this frame, and those up to the next I frame, should fit the bucket."""

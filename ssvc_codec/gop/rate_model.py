@@ -59,7 +59,7 @@ def kind_of(distance: int, *, keyint: int) -> FrameKind:
     """Kind of a frame. distance: frames since the I frame."""
     if not distance:
         return FrameKind.I
-    return FrameKind.REFRESHED if q_offset(distance, keyint=keyint) else FrameKind.P
+    return FrameKind.REFRESHED if q_offset(distance, keyint=keyint, i_offset=0) else FrameKind.P
 
 
 def kinds_from(distance: int, n_frames: int, *, keyint: int) -> Iterator[FrameKind]:
@@ -83,12 +83,12 @@ class Outlook:
     seconds: float
 
     @classmethod
-    def ahead(cls, distance: int, n_frames: int, *, keyint: int, seconds: float) -> Outlook:
-        """n_frames frames from one that is so far from its I frame."""
+    def ahead(cls, distance: int, n_frames: int, *, keyint: int, i_offset: int, seconds: float) -> Outlook:
+        """n_frames frames from one that is so far from its I frame. i_offset: of I frames, see planner."""
         counts = [0] * len(FrameKind)
         for kind in kinds_from(distance, n_frames, keyint=keyint):
             counts[kind] += 1
-        return cls(tuple(counts), (q_offset(0, keyint=keyint), 0, max(P_OFFSETS)), seconds)
+        return cls(tuple(counts), (q_offset(0, keyint=keyint, i_offset=i_offset), 0, max(P_OFFSETS)), seconds)
 
 
 class KindModel:

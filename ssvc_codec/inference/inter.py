@@ -120,7 +120,8 @@ class InterCoder:
         self.dtype = fast_dtype(self.device) if reduced_precision else torch.float32
         _reduce(self.net, self.dtype)
         self._phase = Phases(self.device)
-        self._cell_search = CellSearch(self.residual, tune_of(self.net.config.tune), self._phase)
+        self.tune = tune_of(self.net.config.tune)
+        self._cell_search = CellSearch(self.residual, self.tune, self._phase)
 
     @property
     def seconds(self) -> dict[str, float]:

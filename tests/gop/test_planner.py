@@ -10,7 +10,7 @@ import pytest
 from ssvc_codec.bitstream import FrameType
 from ssvc_codec.frame import Frame, VideoFormat
 from ssvc_codec.gop import FramePlan, GopPlanner
-from ssvc_codec.gop.planner import I_OFFSET, P_OFFSETS
+from ssvc_codec.gop.planner import I_OFFSETS, P_OFFSETS
 
 FORMAT = VideoFormat(width=96, height=64)
 I, P = FrameType.I, FrameType.P  # noqa: E741
@@ -50,7 +50,7 @@ def test_keyint_1_is_all_intra_at_the_q_asked_for() -> None:
 
 def test_q_follows_the_hierarchy_within_its_limits() -> None:
     n = len(P_OFFSETS)
-    offsets = [I_OFFSET, *P_OFFSETS, *P_OFFSETS]
+    offsets = [I_OFFSETS["psnr"], *P_OFFSETS, *P_OFFSETS]
     plans = plan(GopPlanner(q_index=30, keyint=100), [0] * (2 * n + 1))
     assert [frame.q_index for frame in plans] == [30 + offset for offset in offsets]
     fine = plan(GopPlanner(q_index=63, keyint=100), [0] * (n + 1))

@@ -14,7 +14,7 @@ import pytest
 
 from ssvc_codec.bitstream import FrameType
 from ssvc_codec.frame import Frame, VideoFormat
-from ssvc_codec.gop.planner import I_OFFSET, P_OFFSETS, FramePlan, q_offset
+from ssvc_codec.gop.planner import I_OFFSETS, P_OFFSETS, FramePlan, q_offset
 from ssvc_codec.gop.quality_control import PSNR_DB, QualityControl
 from ssvc_codec.gop.rate_control import BitrateControl, CodedPicture, FrameFacts, RateControl
 from ssvc_codec.gop.rate_model import FrameKind, kind_of
@@ -26,6 +26,7 @@ LUMA = np.random.default_rng(1).integers(100, 140, (160, 240), dtype=np.uint8)
 CHROMA = np.full((80, 120), 128, np.uint8)
 RATE = 25
 KEYINT = 50
+I_OFFSET = I_OFFSETS["psnr"]
 
 
 @dataclass
@@ -76,8 +77,8 @@ def play(
         duration = 40 if times is None else (times[number + 1] - pts if number + 1 < len(times) else 40)
         frame = Frame(LUMA, CHROMA, CHROMA, FORMAT, pts, duration if durations else 0, Fraction(1, 1000))
         frame_type = FrameType.P if distance else FrameType.I
-        plan = FramePlan(frame_type, distance, 0, is_cut, q_offset(distance, keyint=keyint))
-        facts = FrameFacts(frame, plan, keyint)
+        plan = FramePlan(frame_type, distance, 0, is_cut, q_offset(distance, keyint=keyint, i_offset=I_OFFSET))
+        facts = FrameFacts(frame, plan, keyint, I_OFFSET)
         kind = kind_of(distance, keyint=keyint)
         factor = content.scale(pts / 1000) * 2 ** random.normal(0, content.noise)
         plan, n_trials = plan.with_base(control.next_q(facts)), 1
