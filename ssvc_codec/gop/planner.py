@@ -67,7 +67,7 @@ class GopPlanner:
 
         q_index: of the stream, 0 to 63; frames get offsets to it. keyint: largest distance of I frames, 1 for I
         frames only. min_keyint: smallest distance at which a scene cut makes an I frame, a tenth of keyint if
-        None. scenecut: look for cuts. i_offset: what I frames have above q_index, if P frames follow. Raises ValueError.
+        None. scenecut: look for cuts. i_offset: of I frames above q_index, if P frames follow. Raises ValueError.
         """
         if not 0 <= q_index <= MAX_Q_INDEX:
             raise ValueError(f"q_index {q_index} is not in 0..{MAX_Q_INDEX}")
