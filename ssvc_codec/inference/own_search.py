@@ -16,10 +16,10 @@ from torch import Tensor
 
 from ..entropy.blocks import IS_EVEN
 from ..entropy.plain_tables import OWN_VECTOR
-from ..nets.block_search import SEARCH_REACH, Sought, find_vectors, vector_errors
+from ..nets.block_search import SEARCH_REACH, Sought, find_vectors, lasting_worth, vector_errors
 from ..nets.inter import Planes, half_to_planes
 from ..nets.lagrangian import lambda_of
-from ..nets.merge_choice import Pictures, block_errors, worth
+from ..nets.merge_choice import Pictures, block_errors
 from .compensation import Compensated, reached_planes
 from .latents import GroupSymbols, LatentCoder, Past
 from .merge_coding import CellGrid, MergeCoder, MergeContext
@@ -29,7 +29,7 @@ from .windows import group_window
 
 __all__ = ["search_own_vectors"]
 
-LEAST_WORTH = 16.0  # bits that the error of a block must be worth: a vector costs about as many
+LEAST_WORTH = 24.0  # bits that the error of a block must be worth: an own vector costs about as many
 
 
 class _Blocks(NamedTuple):
@@ -93,7 +93,7 @@ def search_own_vectors(
         grid = CellGrid(rows, maps.groups.shape[1])
         context = coder.merge_context(maps.q.reshape(-1)[rows], motion.y[rows], own_past.symbols, own_past.known, grid)
         price, cell_price = _prices(coder.merge, merge[rows], context)
-        at_stake = _by_cell(worth(error, lmbda))[rows]
+        at_stake = _by_cell(lasting_worth(error, lmbda))[rows]
         cell, block = (at_stake >= LEAST_WORTH).nonzero()
         if not cell.size:
             continue
@@ -137,22 +137,23 @@ def _sought(
 def _choose(blocks: _Blocks, searched: _Searched) -> _Chosen:
     """Of the vectors found for the blocks of each position the one that saves most, over all that would use it."""
     sought, pictures, lmbda, bits = searched
-    found = find_vectors(sought, pictures, lmbda, bits).cpu().numpy()
+    at_stake = torch.from_numpy(blocks.worth).to(bits.device)
+    numbers, found = (part.cpu().numpy() for part in find_vectors(sought, pictures, at_stake, lmbda, bits))
     prices = bits.cpu().numpy()
     place, number = np.unique(blocks.place(), return_inverse=True)
     slot = blocks.slot()
     best, vector = np.zeros(place.size), np.zeros((place.size, 2), np.int64)
     used = np.zeros(number.size, np.bool_)
     for candidate in range(4):
-        first = np.flatnonzero(slot == candidate)
+        first = slot[numbers] == candidate
         there, tried = np.zeros(place.size, np.bool_), np.zeros((place.size, 2), np.int64)
-        there[number[first]], tried[number[first]] = True, found[first]
+        there[number[numbers[first]]], tried[number[numbers[first]]] = True, found[first]
         here = np.flatnonzero(there[number])
         if not here.size:
             continue
         chosen = torch.from_numpy(here).to(sought.row.device)
         vectors = torch.from_numpy(tried[number[here]]).to(sought.row.device)
-        left = worth(vector_errors(sought.take(chosen), pictures, vectors), lmbda).cpu().numpy()
+        left = lasting_worth(vector_errors(sought.take(chosen), pictures, vectors), lmbda).cpu().numpy()
         gain = np.zeros(number.size)
         gain[here] = blocks.worth[here] - left - blocks.price[here]
         paid = prices[0][np.abs(tried[:, 0])] + prices[1][np.abs(tried[:, 1])]
