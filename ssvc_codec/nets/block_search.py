@@ -20,7 +20,7 @@ __all__ = ["SEARCH_REACH", "Sought", "find_vectors", "lasting_worth", "vector_er
 RADIUS = 28  # luma samples around the mean, whole ones
 SEARCH_REACH = RADIUS + 2.0  # luma samples: no vector that is tried is farther from the mean in dx or dy
 CHUNK = 96  # blocks that are searched at once: the windows of so many take a few megabytes
-SLACK = 16.0  # bits that the best vector of whole samples may cost more than it saves, for finer ones to be tried
+SLACK = 20.0  # bits that the best vector of whole samples may cost more than it saves, for finer ones to be tried
 HALF, QUARTER = 2, 1  # steps of the finer searches, in quarter samples
 LASTING = 1.5  # what an error is worth, over what it is in this frame alone: the next ones inherit it
 STEPS = tuple((dx, dy) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if (dx, dy) != (0, 0))
