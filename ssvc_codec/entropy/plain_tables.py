@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from ..errors import ModelError
 from .tables import PRECISION
 
-__all__ = ["MENDED_SHAPE", "MERGE_SHAPES", "PlainTables", "plain_frequencies"]
+__all__ = ["MENDED_SHAPE", "MERGE_SHAPES", "OWN_VECTOR", "PlainTables", "plain_frequencies"]
 
 # Rows and symbols of the tensors `merge.*` (section 5.7).
-MERGE_SHAPES = {"cell": (96, 2), "first": (24, 2), "second": (40, 2), "index": (8, 24)}
+MERGE_SHAPES = {"cell": (96, 2), "first": (24, 2), "second": (40, 2), "index": (8, 25), "vector": (16, 9)}
+OWN_VECTOR = 25  # the merge index of a block that has a vector of its own
 MENDED_SHAPE = (128, 2)  # of `residual.mended` (section 5.8)
 LEAST = 2.0**-12  # likelihood of a symbol
 

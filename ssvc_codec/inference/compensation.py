@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..nets.inter import Planes, planes_to_half
-from ..nets.merge import Field, looked_up, merge_finer
+from ..nets.merge import Field, merge_finer
 from ..nets.motion import upsample_flow, warp
 from .extension import Area, extend
-from .merging import FAR, NEAR, group_blocks, group_field
+from .latents import GroupSymbols
+from .merging import FAR, NEAR, GroupMerges, group_field
 from .reference import FrameMaps, InterReference
 from .rows import rows_by_group
 from .windows import Window, group_window
@@ -38,11 +39,12 @@ def compensate(
     flow: Tensor,
     maps: FrameMaps,
     decoded: NDArray[np.bool_] | None = None,
-    merge: NDArray[np.int32] | None = None,
+    motion: GroupSymbols | None = None,
 ) -> Compensated:
     """The reference at the positions that the flow points to.
 
-    flow: (1, 2, H/4, W/4); decoded: (rows, columns) groups that have one, None for all; merge: (n, 16) of all cells.
+    flow: (1, 2, H/4, W/4); decoded: (rows, columns) groups that have one, None for all; motion: of all cells,
+    of which merge indexes and own vectors count.
     """
     assert before.planes is not None
     n_rows, n_columns = maps.groups.shape
@@ -53,11 +55,11 @@ def compensate(
             continue
         cells = maps.groups == group
         window = group_window(cells)
-        blocks = group_blocks(merge, rows, maps.groups.shape[1], str(flow.device))
-        field = group_field(flow, cells, window, margin=NEAR if blocks is None else FAR)
+        merges = GroupMerges.of(motion, rows, maps.groups.shape[1], str(flow.device))
+        field = group_field(flow, cells, window, margin=NEAR if merges is None else FAR)
         at1, at2 = (upsampled(field, window, factor) for factor in (4, 2))
-        if blocks is not None:
-            patches, place = looked_up(field, blocks), {"top": 4 * window.top, "left": 4 * window.left}
+        if merges is not None:
+            (blocks, patches), place = merges.patches(field, flow), {"top": 4 * window.top, "left": 4 * window.left}
             at1, at2 = (merge_finer(x, patches, blocks, k, **place) for x, k in ((at1, 4), (at2, 2)))
         part = _warp(before.planes, before.source(maps.members[group]), at1, at2 / 2, window)
         warped = window.paste(warped, part, 16)

@@ -31,6 +31,7 @@ from .merge_coding import CellGrid, load_merge_coder
 from .merge_search import search_merges
 from .motion_search import MotionSearch, MotionTarget
 from .motion_zeroing import MotionZeroing
+from .own_search import search_own_vectors
 from .phases import Phases
 from .planes import frame_to_tensor
 from .quantiser import Quantiser
@@ -183,7 +184,14 @@ class InterCoder:
                 motion = search_merges(self.motion, motion, motion_past, *found)
             if motion.merges().any():
                 with self._phase("warp"):
-                    compensated = compensate(before, flow_hat, maps, merge=motion.merge)
+                    compensated = compensate(before, flow_hat, maps, motion=motion)
+            with self._phase("own vectors"):
+                found = (flow_hat, compensated, original, before, maps)
+                owning = search_own_vectors(self.motion, motion, motion_past, *found)
+            if owning is not motion:
+                motion = owning
+                with self._phase("warp"):
+                    compensated = compensate(before, flow_hat, maps, motion=motion)
         residual_past = before.residual.past(same, Chain.complete(motion))
         predicted = self._refine(compensated, maps)
         with self._phase("residual analysis"):
@@ -341,7 +349,7 @@ class InterCoder:
         chain, _ = self._read(self.residual, FrameStrings(residual, maps, before.residual, same, after.motion))
         decoded = after.motion.known.reshape(maps.groups.shape)
         with self._phase("warp"):
-            compensated = compensate(before, after.flow, maps, decoded, after.motion.symbols.merge)
+            compensated = compensate(before, after.flow, maps, decoded, after.motion.symbols)
         if decoded.all():
             picture, filled = self._window(Window(0, 0, decoded), chain, compensated, maps), None
         else:  # what has no motion stays as it is: mended or corrected again and again it would drift

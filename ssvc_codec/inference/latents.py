@@ -34,22 +34,34 @@ class GroupSymbols(NamedTuple):
 
     z: NDArray[np.int32]
     y: NDArray[np.int32]
-    merge: NDArray[np.int32] | None = None  # (n, 16) indexes of the blocks of MOTION, 0..24; None where all are 0
+    merge: NDArray[np.int32] | None = None  # (n, 16) indexes of the blocks of MOTION, 0..25; None where all are 0
+    # (n, 8) own vectors, dx and dy in quarter samples of each position of the 2 x 2; None where all are 0
+    own: NDArray[np.int32] | None = None
 
     def take(self, rows: NDArray[np.integer]) -> GroupSymbols:
         """Those of some of the cells."""
-        return GroupSymbols(self.z[rows], self.y[rows], None if self.merge is None else self.merge[rows])
+        merge, own = (None if part is None else part[rows] for part in (self.merge, self.own))
+        return GroupSymbols(self.z[rows], self.y[rows], merge, own)
 
     def merges(self) -> NDArray[np.int32]:
         """(n, 16) merge indexes."""
         return np.zeros((self.z.shape[0], 16), np.int32) if self.merge is None else self.merge
 
+    def owns(self) -> NDArray[np.int32]:
+        """(n, 8) own vectors."""
+        return np.zeros((self.z.shape[0], 8), np.int32) if self.own is None else self.own
+
     @classmethod
     def joined(cls, parts: Sequence[GroupSymbols]) -> GroupSymbols:
         """Of the cells of all parts."""
         z, y = np.concatenate([part.z for part in parts]), np.concatenate([part.y for part in parts])
-        merged = any(part.merge is not None for part in parts)
-        return cls(z, y, np.concatenate([part.merges() for part in parts]) if merged else None)
+        merged, own = any(part.merge is not None for part in parts), any(part.own is not None for part in parts)
+        return cls(
+            z,
+            y,
+            np.concatenate([part.merges() for part in parts]) if merged else None,
+            np.concatenate([part.owns() for part in parts]) if own else None,
+        )
 
 
 class Past(NamedTuple):
@@ -128,8 +140,10 @@ class LatentCoder:
         """What a frame knows after an I frame."""
         z = np.zeros((n_cells, self.head.n_z), np.int32)
         y = np.zeros((n_cells, self.head.n_columns), np.int32)
-        merge = None if self.merge is None else np.zeros((n_cells, 16), np.int32)
-        return Past(GroupSymbols(z, y, merge), np.zeros(n_cells, np.bool_))
+        symbols = GroupSymbols(z, y)
+        if self.merge is not None:
+            symbols = symbols._replace(merge=symbols.merges(), own=symbols.owns())
+        return Past(symbols, np.zeros(n_cells, np.bool_))
 
     def z_indexes(self, q: NDArray[np.integer], past: Past) -> NDArray[np.uint8]:
         """Tables of the hyper-latents of every cell, (n, C_z)."""
@@ -213,7 +227,7 @@ class LatentCoder:
         if self.merge is None:
             return self.coder.encode(parts)
         context = self.merge_context(q, symbols.y, past.symbols, past.known, grid)
-        return self.coder.encode(parts, tail=MergeTail(self.merge, symbols.merges(), context))
+        return self.coder.encode(parts, tail=MergeTail(self.merge, symbols.merges(), symbols.owns(), context))
 
     @staticmethod
     def merge_context(
@@ -269,7 +283,8 @@ class LatentCoder:
                 if self.merge is not None:
                     part = substreams[k]
                     context = self.merge_context(part.q, symbols.y, part.past.symbols, part.past.known, part.grid)
-                    symbols = symbols._replace(merge=self.merge.pop(decoder.ans, context))
+                    merge, vectors = self.merge.pop(decoder.ans, context)
+                    symbols = symbols._replace(merge=merge, own=vectors)
                 found[k] = symbols, own[1]
                 decoder.finish()
             except BitstreamError as error:

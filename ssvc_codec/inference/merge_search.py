@@ -15,6 +15,7 @@ from torch import Tensor
 from ..entropy.blocks import IS_EVEN
 from ..nets.inter import half_to_planes
 from ..nets.lagrangian import lambda_of
+from ..nets.merge import N_MERGES
 from ..nets.merge_choice import MergeGain, Pictures, block_errors, merge_gains, pick_merges
 from .compensation import Compensated, reached_planes
 from .latents import GroupSymbols, LatentCoder, Past
@@ -63,7 +64,7 @@ def search_merges(
             Pictures(window.crop(wanted.y, 32), window.crop(wanted.uv, 16), *planes, *place),
             window.crop(own[None], 4)[0],
             lambda_of(at_blocks.float()),
-            torch.from_numpy(coder.merge.tables["index"].bits).to(flow.device)[at_blocks >> 3],
+            torch.from_numpy(coder.merge.tables["index"].bits[:, : N_MERGES - 1]).to(flow.device)[at_blocks >> 3],
             least=LEAST_FLAG,
             allowed=cell_mask(window.cells, 4, str(flow.device))[0] > 0,
             first=(4 * window.top, 4 * window.left),

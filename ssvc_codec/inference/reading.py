@@ -75,6 +75,8 @@ def _put(
     symbols.z[rows], symbols.y[rows] = own.z, own.y
     if symbols.merge is not None and own.merge is not None:
         symbols.merge[rows] = own.merge
+    if symbols.own is not None and own.own is not None:
+        symbols.own[rows] = own.own
     known[rows], lost[rows] = True, False
     if begins:
         frame.starts[group] = start

@@ -73,6 +73,10 @@ class Blocks(NamedTuple):
         """Some of them. chosen: (n,) bool, or positions."""
         return Blocks(*(part[chosen] for part in self))
 
+    def join(self, other: Blocks) -> Blocks:
+        """These and others."""
+        return Blocks(*(torch.cat(parts) for parts in zip(self, other, strict=True)))
+
 
 def displacements(device: torch.device) -> Tensor:
     """(25, 2) int64: dx and dy in vectors of every merge index."""

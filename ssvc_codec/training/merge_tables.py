@@ -1,4 +1,4 @@
-"""Tables of merge indexes, counted over real encodes of clips (docs/bitstream.md, section 5.7).
+"""Tables of merge indexes and own vectors, counted over real encodes of clips (docs/bitstream.md, section 5.7).
 
 python -m ssvc_codec.training.merge_tables MODEL CLIPS OUT
 """
@@ -30,7 +30,13 @@ __all__ = ["FIT_Q", "count_merges", "fit_merge_tables", "merge_frequencies", "st
 FIT_Q = (4, 12, 20, 28, 36, 44, 52, 60)  # one of each band
 PRIOR = 20.0  # symbols that a row takes over from what all bands of q say, and these from what all rows say
 # Likelihood of each symbol to start from.
-START = {"cell": (0.9, 0.1), "first": (0.75, 0.25), "second": (0.75, 0.25), "index": (1 / 24,) * 24}
+START = {
+    "cell": (0.9, 0.1),
+    "first": (0.75, 0.25),
+    "second": (0.75, 0.25),
+    "index": (*(0.9 / 24,) * 24, 0.1),
+    "vector": (0.06, 0.03, 0.04, 0.06, 0.1, 0.16, 0.22, 0.23, 0.1),
+}
 
 Counts = dict[str, NDArray[np.float64]]
 
@@ -83,7 +89,7 @@ def _count_clip(model: str, clip: Clip, q: int, device: str, counts: Counts) -> 
         known = np.full(now.groups.size, before is not None)
         earlier = symbols.merges() if before is None else before.motion.symbols.merges()
         context = LatentCoder.merge_context(levels, symbols.y, symbols._replace(merge=earlier), known, grid)
-        for name, coded_symbols, rows in MergeCoder.parts(symbols.merges(), context):
+        for name, coded_symbols, rows in MergeCoder.parts(symbols.merges(), symbols.owns(), context):
             np.add.at(counts[name], (rows, coded_symbols), 1)
         before = now
 

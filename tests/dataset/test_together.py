@@ -38,7 +38,7 @@ def symbols_of(decoder: Decoder[FlowField]) -> np.ndarray:
     assert decoder._state is not None
     assert decoder._state.reference is not None
     symbols = decoder._state.reference.motion.symbols
-    return np.concatenate([symbols.z, symbols.y, symbols.merges()], axis=1)
+    return np.concatenate([symbols.z, symbols.y, symbols.merges(), symbols.owns()], axis=1)
 
 
 def test_symbols_are_the_same_as_alone_and_flow_nearly_so(files: list[Path]) -> None:

@@ -44,7 +44,7 @@ from ssvc_codec.flow import FlowField
 from ssvc_codec.frame import Frame, VideoFormat
 from ssvc_codec.inference.inter import InterCoder
 from ssvc_codec.inference.latents import GroupSymbols, LatentCoder, Past, Start
-from ssvc_codec.inference.merge_coding import CellGrid
+from ssvc_codec.inference.merge_coding import OWN_LIMIT, CellGrid, owner_positions
 from ssvc_codec.inference.residual import ResidualCoder
 from ssvc_codec.packet import Packet
 from ssvc_codec.weights import load_model
@@ -163,7 +163,7 @@ def _compare_flows(decoders: Decoders, flow: FlowField | None) -> None:
     whole, alone = references
     a, b = whole.motion, alone.motion
     pairs = [(a.known, b.known), (a.lost, b.lost), (a.symbols.z, b.symbols.z), (a.symbols.y, b.symbols.y)]
-    pairs.append((a.symbols.merges(), b.symbols.merges()))
+    pairs += [(a.symbols.merges(), b.symbols.merges()), (a.symbols.owns(), b.symbols.owns())]
     assert all(np.array_equal(x, y) for x, y in pairs), "symbols of motion differ"
     assert torch.equal(whole.flow, alone.flow), "flow differs"
     assert torch.isfinite(whole.flow).all(), "flow is not finite"
@@ -322,8 +322,9 @@ def _hostile(
         y += symbols(latents.head.pass_indexes(number, context, y))
     chosen = GroupSymbols(z, y)
     if latents.merge is not None:
-        merge = np.where(numbers.random((q.size, 16)) < share, numbers.integers(0, 25, (q.size, 16)), 0)
-        chosen = chosen._replace(merge=merge.astype(np.int32))
+        merge = np.where(numbers.random((q.size, 16)) < share, numbers.integers(0, 26, (q.size, 16)), 0)
+        own = numbers.integers(-OWN_LIMIT, OWN_LIMIT + 1, (q.size, 8)) * owner_positions(merge).repeat(2, axis=1)
+        chosen = chosen._replace(merge=merge.astype(np.int32), own=own.astype(np.int32))
     return chosen, latents.write(chosen, q, past, start, grid)
 
 

@@ -265,6 +265,7 @@ def test_symbols_of_p_frames_do_not_depend_on_threads_or_precision(grouped: list
             assert state.reference is not None
             for chain in (state.reference.motion, state.reference.residual):
                 found += [chain.symbols.z.tobytes(), chain.symbols.y.tobytes(), chain.symbols.merges().tobytes()]
+                found.append(chain.symbols.owns().tobytes())
         return found
 
     with threads(1):

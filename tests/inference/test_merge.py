@@ -1,4 +1,5 @@
-"""Merge indexes in streams: coding, groups alone, the flow that is shown, damage (docs/bitstream.md, 5.7 and 6.3)."""
+"""Merge indexes and own vectors in streams: coding, groups alone, the flow that is shown, damage (docs/bitstream.md,
+5.7 and 6.3)."""
 
 from __future__ import annotations
 
@@ -38,7 +39,9 @@ from ssvc_codec.selection import Selection
 from ssvc_codec.training.merge_tables import start_merge_tables
 from ssvc_codec.weights import find_model, load_model
 
-AnsCoder: Any = import_module("constriction").stream.stack.AnsCoder  # an extension module without type stubs
+stream: Any = import_module("constriction").stream  # an extension module without type stubs
+AnsCoder = stream.stack.AnsCoder
+uniform = stream.model.Uniform
 WIDTH, HEIGHT, N_FRAMES = 250, 150, 6  # 8 x 5 cells, the last of both sides not whole
 ROWS, COLUMNS = 5, 8
 OBJECTS_ALONE = Selection(background=False)
@@ -129,7 +132,22 @@ def random_cells(random: np.random.Generator, n_columns: int = 7) -> CellGrid:
 
 def random_merge(random: np.random.Generator, n: int) -> NDArray[np.int32]:
     chosen = (random.random((n, 16)) < 0.3) & (random.random((n, 1)) < 0.6)
-    return np.where(chosen, random.integers(1, 25, (n, 16)), 0).astype(np.int32)
+    return np.where(chosen, random.choice([*range(1, 25), *[25] * 8], (n, 16)), 0).astype(np.int32)
+
+
+def with_index_25(merge: NDArray[np.integer]) -> NDArray[np.bool_]:
+    """(n, 4) positions of each cell of which a block has the index 25. merge: (n, 16)."""
+    found = np.zeros((merge.shape[0], 4), np.bool_)
+    for cell, block in np.argwhere(merge == 25):
+        found[cell, block // 8 * 2 + block % 4 // 2] = True
+    return found
+
+
+def random_own(random: np.random.Generator, merge: NDArray[np.integer]) -> NDArray[np.int32]:
+    """(n, 8) vectors of all classes where there are to be some."""
+    magnitude = random.integers(0, 1 << random.integers(0, 9, (merge.shape[0], 8)))
+    values = magnitude * random.choice([-1, 1], magnitude.shape)
+    return (values * with_index_25(merge).repeat(2, axis=1)).astype(np.int32)
 
 
 def random_context(random: np.random.Generator) -> MergeContext:
@@ -145,7 +163,9 @@ def random_tables(random: np.random.Generator) -> dict[str, NDArray[np.generic]]
     return {name: plain_frequencies(random.exponential(size=shape) + 0.05) for name, shape in MERGE_SHAPES.items()}
 
 
-def expected_rows(context: MergeContext, merge: NDArray[np.int32]) -> dict[str, list[tuple[int, int]]]:
+def expected_rows(
+    context: MergeContext, merge: NDArray[np.int32], own: NDArray[np.int32]
+) -> dict[str, list[tuple[int, int]]]:
     """(row, symbol) of everything that is coded, as section 5.7 says, block by block."""
     found: dict[str, list[tuple[int, int]]] = {name: [] for name in MERGE_SHAPES}
     rows, n_columns = context.grid
@@ -170,6 +190,9 @@ def expected_rows(context: MergeContext, merge: NDArray[np.int32]) -> dict[str, 
                 found["second"].append((5 * b + sum(flags.get(other, False) for other in beside), flag))
             if flag:
                 found["index"].append((b, int(merge[cell, block]) - 1))
+        for position in np.flatnonzero(with_index_25(merge)[cell]):
+            for a in range(2):
+                found["vector"].append((2 * b + a, len(f"{abs(own[cell, 2 * position + a]):b}".lstrip("0"))))
     return found
 
 
@@ -178,8 +201,9 @@ def test_what_is_coded_of_merge_indexes_follows_the_specification() -> None:
     for _ in range(30):
         context = random_context(random)
         merge = random_merge(random, context.q.size)
-        expected = expected_rows(context, merge)
-        for name, symbols, rows in MergeCoder.parts(merge, context):
+        own = random_own(random, merge)
+        expected = expected_rows(context, merge, own)
+        for name, symbols, rows in MergeCoder.parts(merge, own, context):
             assert list(zip(rows.tolist(), symbols.tolist(), strict=True)) == expected[name], name
 
 
@@ -203,7 +227,8 @@ def test_merge_indexes_come_back_with_groups_and_frames_before(motion: LatentCod
         for number in range(N_PASSES):
             index = motion.head.pass_indexes(number, context, y)
             y += np.where(index > 20, random.integers(-3, 4, index.shape), 0).astype(np.int32)
-        symbols = GroupSymbols(z, y, random_merge(random, n))
+        merge = random_merge(random, n)
+        symbols = GroupSymbols(z, y, merge, random_own(random, merge))
         start = np.array([3, -40], np.int32) if k % 3 == 0 else None
         data = motion.write(symbols, q, Past(before, known), start, grid)
         written.append(symbols)
@@ -218,7 +243,7 @@ def test_a_group_of_zeros_is_the_empty_string_and_one_merged_block_is_not(motion
     grid, q = CellGrid(np.arange(12), 4), np.full(12, 30)
     past = motion.nothing(12)
     assert motion.write(past.symbols, q, past, None, grid) == b""
-    for k in (1, 24):
+    for k in (1, 24, 25):
         merge = np.zeros((12, 16), np.int32)
         merge[7, 5] = k
         data = motion.write(past.symbols._replace(merge=merge), q, past, None, grid)
@@ -226,6 +251,52 @@ def test_a_group_of_zeros_is_the_empty_string_and_one_merged_block_is_not(motion
         (found,) = motion.read([Substream(data, q, past, False, grid)])
         assert not isinstance(found, BitstreamError)
         assert np.array_equal(found[0].merges(), merge)
+        assert not found[0].owns().any()
+
+
+def test_own_vectors_of_every_class_and_sign_come_back() -> None:
+    """Read as section 5.7 says: classes of all by their tables, then for each class what it leaves open."""
+    random = np.random.default_rng(6)
+    coder, n = MergeCoder(random_tables(random)), 260
+    grid = CellGrid(np.arange(n), 20)
+    y, before = np.zeros((n, 8), np.int32), np.zeros((n, 16), np.int32)
+    context = MergeContext(np.full(n, 37), y, before, np.full(n, False), grid)
+    merge = np.zeros((n, 16), np.int32)
+    merge[:, [0, 3, 12, 15]] = 25
+    values = np.arange(-255, 256)
+    own = np.resize(values, (n, 8)).astype(np.int32)  # every value in many places
+    own[:, 1::2] = random.permutation(own[:, 1::2])
+    ans = AnsCoder()
+    coder.push(ans, merge, own, context)
+    again = AnsCoder(ans.get_compressed())
+    assert all(np.array_equal(a, b) for a, b in zip(coder.pop(again, context), (merge, own), strict=True))
+    assert again.is_empty()
+    for name, symbols, rows in MergeCoder.parts(merge, own, context):
+        assert np.array_equal(coder.tables[name].pop(ans, rows), symbols)
+    state = ans.num_bits()
+    for c in range(1, 9):
+        for d in own.reshape(-1)[(np.abs(own) >> (c - 1) == 1).reshape(-1)]:
+            assert int(ans.decode(uniform(2**c))) == 2 * (abs(d) - 2 ** (c - 1)) + (d < 0)
+    assert ans.is_empty()
+    assert state >= sum(int(abs(d)).bit_length() for d in own.reshape(-1))
+
+
+def test_own_vectors_are_those_of_positions_with_index_25() -> None:
+    """What stands elsewhere is not coded, and what is beyond 255 is refused."""
+    random = np.random.default_rng(7)
+    coder, context = MergeCoder(random_tables(random)), random_context(random)
+    n = context.q.size
+    for merge in (random_merge(random, n), np.where(random_merge(random, n) == 0, 3, 0).astype(np.int32)):
+        own = random.integers(-255, 256, (n, 8)).astype(np.int32)
+        ans = AnsCoder()
+        coder.push(ans, merge, own, context)
+        found = coder.pop(ans, context)
+        assert ans.is_empty()
+        assert np.array_equal(found[0], merge)
+        assert np.array_equal(found[1], own * with_index_25(merge).repeat(2, axis=1))
+    merge = np.full((n, 16), 25, np.int32)
+    with pytest.raises(ValueError, match="beyond 255"):
+        coder.push(AnsCoder(), merge, np.full((n, 8), 256, np.int32), context)
 
 
 def test_a_flagged_cell_without_a_flagged_block_is_refused() -> None:
@@ -249,7 +320,8 @@ def test_damaged_strings_are_errors_or_other_indexes(motion: LatentCoder) -> Non
     random = np.random.default_rng(4)
     grid, q = CellGrid(np.arange(20), 5), np.full(20, 40)
     past = motion.nothing(20)
-    data = motion.write(past.symbols._replace(merge=random_merge(random, 20)), q, past, None, grid)
+    merge = random_merge(random, 20)
+    data = motion.write(past.symbols._replace(merge=merge, own=random_own(random, merge)), q, past, None, grid)
     n_errors = 0
     for _ in range(300):
         changed = bytearray(data)
@@ -260,7 +332,9 @@ def test_damaged_strings_are_errors_or_other_indexes(motion: LatentCoder) -> Non
             n_errors += 1
         else:
             assert (found[0].merges() >= 0).all()
-            assert (found[0].merges() < 25).all()
+            assert (found[0].merges() < 26).all()
+            assert (np.abs(found[0].owns()) < 256).all()
+            assert not found[0].owns()[~with_index_25(found[0].merges()).repeat(2, axis=1)].any()
     assert n_errors > 250  # most do not end where the string does
 
 
@@ -291,9 +365,11 @@ def maps_of(groups: NDArray[np.integer]) -> FrameMaps:
     return FrameMaps(CellMaps(np.zeros(groups.shape, np.int64), groups, "cpu"), members)
 
 
-def merged_reference(groups: NDArray[np.integer], flow: torch.Tensor, merge: NDArray[np.int32]) -> InterReference:
+def merged_reference(
+    groups: NDArray[np.integer], flow: torch.Tensor, merge: NDArray[np.int32], own: NDArray[np.int32]
+) -> InterReference:
     n = groups.size
-    symbols = GroupSymbols(np.zeros((n, 1), np.int32), np.zeros((n, 4), np.int32), merge)
+    symbols = GroupSymbols(np.zeros((n, 1), np.int32), np.zeros((n, 4), np.int32), merge, own)
     random = torch.Generator().manual_seed(0)
     planes = Planes(
         torch.rand(1, 1, 32 * ROWS, 32 * COLUMNS, generator=random),
@@ -315,6 +391,24 @@ def spread(flow: torch.Tensor, cells: NDArray[np.bool_]) -> torch.Tensor:
     return result
 
 
+def picture_of(blocks: NDArray[np.int32]) -> NDArray[np.int64]:
+    """(n, 16) of all cells as they stand in the picture: (4 ROWS, 4 COLUMNS)."""
+    cells = blocks.reshape(ROWS, COLUMNS, 4, 4).transpose(0, 2, 1, 3)
+    return cells.reshape(4 * ROWS, 4 * COLUMNS).astype(np.int64)
+
+
+def put_own(
+    fine: torch.Tensor, half: torch.Tensor, flow: torch.Tensor, merge: NDArray[np.int32], own: NDArray[np.int32]
+) -> None:
+    """Section 6.3: blocks with k = 25 show the mean of their 16x16 samples and their own vector, everywhere."""
+    for y, x in np.argwhere(picture_of(merge) == 25):
+        vectors = flow[0, :, y // 2 * 4 : y // 2 * 4 + 4, x // 2 * 4 : x // 2 * 4 + 4]
+        cell, position = y // 4 * COLUMNS + x // 4, y // 2 % 2 * 2 + x // 2 % 2
+        vector = vectors.mean(dim=(1, 2)) + torch.from_numpy(own[cell, 2 * position : 2 * position + 2]) / 4
+        fine[0, :, 8 * y : 8 * y + 8, 8 * x : 8 * x + 8] = vector[:, None, None]
+        half[0, :, 4 * y : 4 * y + 4, 4 * x : 4 * x + 4] = vector[:, None, None]
+
+
 GROUP_MAPS = [
     np.zeros((ROWS, COLUMNS), np.int64),
     np.pad(np.ones((2, 3), np.int64), ((1, 2), (2, 3))),
@@ -327,15 +421,17 @@ def test_groups_look_up_their_own_vectors(number: int) -> None:
     """compensate and shown_flow, against whole pictures into which the vectors of one group were spread."""
     groups, random = GROUP_MAPS[number], np.random.default_rng(number)
     flow = torch.from_numpy(random.normal(scale=4, size=(1, 2, 8 * ROWS, 8 * COLUMNS))).float()
-    merge = np.where(random.random((groups.size, 16)) < 0.5, random.integers(0, 25, (groups.size, 16)), 0)
-    before = merged_reference(groups, flow, merge.astype(np.int32))
-    indexes = merge.reshape(ROWS, COLUMNS, 4, 4).transpose(0, 2, 1, 3).reshape(1, 4 * ROWS, 4 * COLUMNS)
-    result = compensate(before, flow, maps_of(groups), merge=merge.astype(np.int32))
+    merge = np.where(random.random((groups.size, 16)) < 0.5, random.integers(0, 28, (groups.size, 16)), 0)
+    merge = np.minimum(merge, 25).astype(np.int32)
+    own = random_own(random, merge)
+    before = merged_reference(groups, flow, merge, own)
+    indexes = picture_of(np.where(merge == 25, 0, merge))
+    result = compensate(before, flow, maps_of(groups), motion=before.motion.symbols)
     assert before.planes is not None
     for group in range(int(groups.max()) + 1):
         cells = groups == group
-        own = spread(flow, cells)
-        fine, half = merge_plan(own, torch.from_numpy(indexes))
+        fine, half = merge_plan(spread(flow, cells), torch.from_numpy(indexes)[None])
+        put_own(fine, half, flow, merge, own)
         inside = torch.from_numpy(cells.repeat(16, 0).repeat(16, 1))
         assert torch.allclose(result.flow[0][:, inside], half[0][:, inside], atol=1e-4)
         if group == 0:  # others read their own cells of the reference alone
@@ -344,6 +440,43 @@ def test_groups_look_up_their_own_vectors(number: int) -> None:
             )
             assert torch.allclose(result.warped[0][:, inside], expected[0][:, inside], atol=1e-3)
     assert torch.equal(before.flow, flow)
+
+
+def own_case(number: int) -> tuple[InterReference, FrameMaps]:
+    """Blocks of which many have own vectors that point far outside their group and the picture."""
+    groups, random = GROUP_MAPS[number], np.random.default_rng(10 + number)
+    flow = torch.from_numpy(random.normal(scale=30, size=(1, 2, 8 * ROWS, 8 * COLUMNS))).float()
+    merge = np.where(random.random((groups.size, 16)) < 0.5, 25, 0).astype(np.int32)
+    own = (random.integers(200, 256, (groups.size, 8)) * random.choice([-1, 1], (groups.size, 8))).astype(np.int32)
+    return merged_reference(groups, flow, merge, own), maps_of(groups)
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_own_vectors_read_the_source_of_their_group_alone(number: int) -> None:
+    before, maps = own_case(number)
+    assert before.planes is not None
+    whole = compensate(before, before.flow, maps, motion=before.motion.symbols)
+    for group in range(1, int(maps.groups.max()) + 1):
+        cells = maps.groups == group
+        planes = []
+        for plane, size in zip(before.planes, (32, 16), strict=True):
+            mask = torch.from_numpy(cells.repeat(size, 0).repeat(size, 1))
+            planes.append(torch.where(mask, plane, torch.full_like(plane, 7)))
+        rows = cells.reshape(-1, 1)
+        kept = before.motion.symbols._replace(
+            merge=before.motion.symbols.merges() * rows, own=before.motion.symbols.owns() * rows
+        )
+        flow = torch.where(torch.from_numpy(cells.repeat(8, 0).repeat(8, 1)), before.flow, 0)
+        alone = compensate(before._replace(planes=Planes(*planes)), flow, maps, cells, kept)
+        inside = torch.from_numpy(cells.repeat(16, 0).repeat(16, 1))
+        for part, expected in zip(alone, whole, strict=True):
+            assert torch.equal(part[0][:, inside], expected[0][:, inside])
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_own_vectors_are_not_shown(number: int) -> None:
+    before, _ = own_case(number)
+    assert torch.equal(shown_flow(before), before.flow)
 
 
 def test_flow_that_is_shown_is_merged_and_flow_that_is_predicted_from_is_not(
@@ -404,6 +537,44 @@ def test_the_encoder_knows_exactly_what_a_decoder_shows_of_merged_blocks(merging
         for plane, expected in zip((shown.y, shown.u, shown.v), encoder.reconstruction, strict=True):
             assert np.array_equal(plane, expected)
     assert encoder.p_frame is not None
+
+
+def torn_picture() -> list[Frame]:
+    """A texture of which squares come from far away in the frame before, each from another place."""
+    random, video = np.random.default_rng(8), VideoFormat(WIDTH, HEIGHT)
+    luma = 0.5 + 0.12 * random.normal(size=(HEIGHT // 3 + 1, WIDTH // 3 + 1)).repeat(3, 0).repeat(3, 1)
+    luma = luma[:HEIGHT, :WIDTH]
+    frames: list[Frame] = []
+    for k in range(4):
+        before = luma.copy()
+        for _ in range(18 if k else 0):
+            y, x = 16 * random.integers(2, 7), 16 * random.integers(2, 13)
+            dy, dx = random.integers(-22, 23, 2)
+            luma[y : y + 16, x : x + 16] = before[y + dy : y + dy + 16, x + dx : x + dx + 16]
+        half = luma[::2, ::2] * 0.3 + 0.35
+        planes = [np.clip(p * 255, 0, 255).astype(np.uint8) for p in (luma, half, 1 - half)]
+        frames.append(Frame(planes[0], planes[1], planes[2], video, pts=k, duration=1, time_base=Fraction(1, 25)))
+    return frames
+
+
+@pytest.mark.parametrize("objects", [False, True])
+def test_what_comes_from_far_away_gets_own_vectors_that_a_decoder_shows_exactly(merging: str, objects: bool) -> None:
+    frames = torn_picture()
+    encoder = Encoder(frames[0].format, time_base=Fraction(1, 25), crf=30, scenecut=False, device="cpu", model=merging)
+    decoder, alone = Decoder(device="cpu", model=merging), opened_for_flow(merging)
+    n_own = 0
+    for frame, boxes in zip(frames, BOXES, strict=False):
+        (packet,) = encoder.send(frame, objects=boxes if objects else [])
+        (shown,) = decoder.send(packet)
+        found = alone.send(packet)
+        assert encoder.reconstruction is not None
+        for plane, expected in zip((shown.y, shown.u, shown.v), encoder.reconstruction, strict=True):
+            assert np.array_equal(plane, expected)
+        symbols = reference_of(decoder).motion.symbols
+        n_own += int(with_index_25(symbols.merges()).sum())
+        if found:
+            assert np.array_equal(reference_of(alone).motion.symbols.owns(), symbols.owns())
+    assert n_own > 8
 
 
 def test_streams_with_merged_blocks_do_not_depend_on_threads(merging: str, grouped: list[Packet]) -> None:

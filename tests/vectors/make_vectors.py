@@ -104,11 +104,11 @@ def read_packets(data: bytes) -> list[bytes]:
 
 
 def symbol_hash(symbols: GroupSymbols, start: Start | None = None) -> str:
-    """SHA-256 of the vector a chain of motion starts from, where there is one, z, y, and the merge indexes of MOTION
-    where the model has tables for them, as little-endian int32."""
+    """SHA-256 of the vector a chain of motion starts from, where there is one, z, y, and the merge indexes and own
+    vectors of MOTION where the model has tables for them, as little-endian int32."""
     parts = [*([] if start is None else [start]), symbols.z, symbols.y]
     if symbols.merge is not None:
-        parts.append(symbols.merge)
+        parts += [symbols.merge, symbols.owns()]
     return sha256(b"".join(part.astype("<i4").tobytes() for part in parts)).hexdigest()
 
 
