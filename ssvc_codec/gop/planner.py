@@ -15,7 +15,7 @@ from ssvc_codec.gop.scene_cut import SceneCutDetector
 
 __all__ = ["I_OFFSETS", "FramePlan", "GopPlanner", "q_offset"]
 
-# Added to the q_index of an I frame where P frames follow, which inherit what it spends: by what the model is tuned for.
+# Added to the q_index of an I frame where P frames follow, which inherit what it spends; by the tuning of the model.
 I_OFFSETS: Final = {"psnr": 17, "ms-ssim": 12}
 P_OFFSETS: Final = (0, 0, 0, 0, 0, 0, 0, 8)  # in turn over the P frames: every eighth refreshes the picture,
 LEAST_HEIRS: Final = 8  # where at least so many frames up to the next I frame inherit it

@@ -23,7 +23,7 @@ from .lagrangian import LAMBDA_FIRST, LAMBDA_LAST, PLANE_WEIGHTS, lambda_of
 from .latents import Symbols
 from .offset_entropy import OffsetEntropy, Offsets
 
-__all__ = ["MendedTables", "ResidualCodec", "ResidualOutput", "block_transform"]
+__all__ = ["MENDED_START", "MendedTables", "ResidualCodec", "ResidualOutput", "block_transform"]
 
 PHASES = 4  # positions of the 1/2 grid in a block, on each side
 MENDED_START = (0.7, 0.3)  # likelihoods of the flag

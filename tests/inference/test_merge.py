@@ -36,7 +36,7 @@ from ssvc_codec.nets.merge import merge_plan
 from ssvc_codec.nets.motion import warp
 from ssvc_codec.packet import Packet
 from ssvc_codec.selection import Selection
-from ssvc_codec.training.merge_tables import start_merge_tables
+from ssvc_codec.training.counted_tables import start_tables
 from ssvc_codec.weights import find_model, load_model
 
 stream: Any = import_module("constriction").stream  # an extension module without type stubs
@@ -56,7 +56,7 @@ ROUNDING = 0.05  # code values: sums of windows of other shapes round otherwise
 def merging(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A folder of the base model with merge tables."""
     folder = tmp_path_factory.mktemp("merging")
-    start_merge_tables(find_model("base"), folder)
+    start_tables(find_model("base"), folder)
     return str(folder)
 
 
