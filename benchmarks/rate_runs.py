@@ -79,7 +79,7 @@ class Table:
         """Bits per second of the recorded frames at a constant base q."""
         n_bits = 0.0
         for number, (q, bits, _) in enumerate(self._frames):
-            q_index = min(base_q + q_offset(number % KEYINT, keyint=KEYINT), 63)
+            q_index = min(base_q + q_offset(number % KEYINT, keyint=KEYINT, i_offset=I_OFFSET), 63)
             n_bits += 8 * 2 ** float(np.interp(q_index, q, bits))
         return n_bits * RATE / len(self._frames)
 
@@ -87,7 +87,7 @@ class Table:
         """Mean dB of the recorded frames at a constant base q."""
         values: list[float] = []
         for number, (q, _, psnr) in enumerate(self._frames):
-            q_index = min(base_q + q_offset(number % KEYINT, keyint=KEYINT), 63)
+            q_index = min(base_q + q_offset(number % KEYINT, keyint=KEYINT, i_offset=I_OFFSET), 63)
             values.append(float(np.interp(q_index, q, psnr)))
         return float(np.mean(values))
 

@@ -42,7 +42,8 @@ class CellSearch:
     """Decisions by real prices."""
 
     def __init__(self, residual: ResidualCoder, tune: Tune, phase: Phases) -> None:
-        self._residual, self._tune, self._phase = residual, tune, phase
+        self._residual, self._phase = residual, phase
+        self._tune: Tune = tune
 
     def __call__(self, symbols: GroupSymbols, target: CellTarget, synthesis: Synthesis) -> tuple[GroupSymbols, Tensor]:
         """The symbols that are kept, with flags, and what the networks make of them.
