@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["N_Z_STATES", "activity_table", "band_edges"]
+__all__ = ["FLAG", "N_Z_STATES", "activity_levels", "activity_table", "band_edges"]
 
 N_Z_STATES = 4  # of a hyper-latent in the frame before: unknown, 0, 1, 2 or more in magnitude
 FLAG = 64  # last input of a cell whose earlier symbols are known
@@ -32,3 +32,8 @@ def band_edges(n_y: int) -> tuple[int, ...]:
 def activity_table() -> NDArray[np.uint8]:
     """(256,) uint8: level of a sum of magnitudes, 16 log2(1 + sum) rounded to nearest, at most 127."""
     return np.array([min(127, math.floor(16 * math.log2(1 + s) + 0.5)) for s in range(TABLE_SIZE)], dtype=np.uint8)
+
+
+def activity_levels(sums: NDArray[np.integer]) -> NDArray[np.uint8]:
+    """Levels of sums of magnitudes, which are 0 or more: activity_table at min(sum, 255)."""
+    return activity_table()[np.minimum(sums, TABLE_SIZE - 1)]

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .activity import FLAG, TABLE_SIZE, activity_table
+from .activity import FLAG, activity_levels
 from .neighbours import NEIGHBOURS, neighbours
 
 __all__ = [
@@ -75,23 +75,19 @@ def block_neighbours(
     return neighbours(cells, n_columns, 4, groups)
 
 
-def _levels(sums: NDArray[np.integer]) -> NDArray[np.uint8]:
-    return activity_table()[np.minimum(sums, TABLE_SIZE - 1)]
-
-
 def class_inputs(past: BlockPast, offsets: NDArray[np.integer], beside: NDArray[np.integer]) -> NDArray[np.float32]:
     """(n, 28) inputs of the even head. offsets: (n,) sums of magnitudes of the cell's; beside: see block_neighbours."""
     busy = np.append(16 * np.where(past.known, past.busy, 0), 0).astype(np.uint8)
-    moved = np.append(_levels(past.motion), np.uint8(0))
+    moved = np.append(activity_levels(past.motion), np.uint8(0))
     columns = [
         busy[:-1, None],
         busy[beside],
-        np.where(past.known[:, None], _levels(past.bands), 0),
+        np.where(past.known[:, None], activity_levels(past.bands), 0),
         FLAG * past.known[:, None],
         moved[:-1, None],
         moved[beside],
         FLAG * past.merged[:, None],
-        _levels(offsets)[:, None],
+        activity_levels(offsets)[:, None],
     ]
     return np.concatenate(columns, axis=1, dtype=np.float32)
 
@@ -112,9 +108,9 @@ def first_inputs(busy: NDArray[np.integer], around: NDArray[np.integer], past: B
     columns = [
         FLAG * (busy[:, None] == np.arange(N_CLASSES)),
         16 * around,
-        np.where(past.known[:, None], _levels(past.bands), 0),
+        np.where(past.known[:, None], activity_levels(past.bands), 0),
         FLAG * past.known[:, None],
-        _levels(past.motion)[:, None],
+        activity_levels(past.motion)[:, None],
         FLAG * past.merged[:, None],
     ]
     return np.concatenate([c.astype(np.float32) for c in columns], axis=1)
@@ -127,4 +123,6 @@ def second_inputs(
     size = np.abs(first.astype(np.int64))
     least = np.where(busy > 0, 1 << np.maximum(busy - 1, 0), 0)
     left = np.maximum(least - size.sum(axis=1), 0)
-    return np.concatenate([inputs, _levels(size).astype(np.float32), _levels(left)[:, None].astype(np.float32)], axis=1)
+    return np.concatenate(
+        [inputs, activity_levels(size).astype(np.float32), activity_levels(left)[:, None].astype(np.float32)], axis=1
+    )

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .activity import FLAG, TABLE_SIZE, activity_table
+from .activity import FLAG, activity_levels
 from .neighbours import NEIGHBOURS, neighbours
 
 __all__ = [
@@ -54,21 +54,17 @@ def level_inputs(past: OffsetPast, beside: NDArray[np.integer]) -> NDArray[np.fl
     around = np.append(size, np.zeros((1, N_OFFSETS), size.dtype), axis=0)[beside].sum(axis=1)
     columns = [
         16 * before,
-        _levels(size),
-        _levels(around),
+        activity_levels(size),
+        activity_levels(around),
         FLAG * past.known[:, None],
-        _levels(past.motion),
-        _levels(past.merged)[:, None],
-        _levels(np.where(past.known, past.busy, 0))[:, None],
+        activity_levels(past.motion),
+        activity_levels(past.merged)[:, None],
+        activity_levels(np.where(past.known, past.busy, 0))[:, None],
     ]
     return np.concatenate([c.astype(np.float32) for c in columns], axis=1)
 
 
 def slope_inputs(inputs: NDArray[np.float32], levels: NDArray[np.integer]) -> NDArray[np.float32]:
     """(n, 40) inputs of the head of slopes. inputs: of that of levels; levels: (n, 3) of this frame."""
-    more = [16 * levels, _levels(np.abs(levels))]
+    more = [16 * levels, activity_levels(np.abs(levels))]
     return np.concatenate([inputs, *(c.astype(np.float32) for c in more)], axis=1)
-
-
-def _levels(sums: NDArray[np.integer]) -> NDArray[np.uint8]:
-    return activity_table()[np.minimum(sums, TABLE_SIZE - 1)]

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .activity import FLAG, TABLE_SIZE, activity_table, band_edges
+from .activity import FLAG, activity_levels, band_edges
 from .neighbours import neighbours
 
 __all__ = [
@@ -110,6 +110,6 @@ def _around(y: NDArray[np.integer], beside: NDArray[np.int64]) -> NDArray[np.flo
     """(4 n, 9 bands): of each band of channels, the level at the 3 x 3 positions."""
     size = np.abs(y.reshape(beside.shape[0], -1).astype(np.int64))
     sums = np.add.reduceat(size, band_edges(size.shape[1])[:-1], axis=1)
-    levels = activity_table()[np.minimum(sums, TABLE_SIZE - 1)].astype(np.float32)
+    levels = activity_levels(sums).astype(np.float32)
     padded = np.concatenate([levels, np.zeros((1, levels.shape[1]), np.float32)])
     return padded[beside].transpose(0, 2, 1).reshape(beside.shape[0], -1)
