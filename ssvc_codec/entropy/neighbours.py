@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["NEIGHBOURS", "neighbours"]
+__all__ = ["NEIGHBOURS", "SIDES", "neighbours"]
 
 NEIGHBOURS = ((-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1))  # row, column
+SIDES = [k for k, (i, j) in enumerate(NEIGHBOURS) if i == 0 or j == 0]
 
 
 def neighbours(

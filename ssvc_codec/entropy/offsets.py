@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .activity import FLAG, activity_levels
-from .neighbours import NEIGHBOURS, neighbours
+from .neighbours import SIDES, neighbours
 
 __all__ = [
     "LEVELS",
@@ -27,7 +27,6 @@ OFFSET_LIMIT = 7  # largest magnitude
 LEVELS = np.arange(0, N_OFFSETS, 3)  # read first
 SLOPES = np.delete(np.arange(N_OFFSETS), LEVELS)
 N_OFFSET_INPUTS = (3 * N_OFFSETS + 7, 2 * LEVELS.size)  # of the head of levels; more of that of slopes
-SIDES = [k for k, (i, j) in enumerate(NEIGHBOURS) if i == 0 or j == 0]
 
 
 class OffsetPast(NamedTuple):

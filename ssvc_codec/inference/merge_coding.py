@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..entropy.blocks import IS_EVEN, N_BLOCKS
+from ..entropy.neighbours import SIDES, neighbours
 from ..entropy.plain_tables import MERGE_SHAPES, OWN_VECTOR, PlainTables
 from ..errors import BitstreamError, ModelError
 from ..weights import Model
@@ -30,16 +31,6 @@ class CellGrid(NamedTuple):
 
     rows: NDArray[np.intp]  # (n,) flat, in raster order
     n_columns: int  # of the picture
-
-    def beside(self) -> NDArray[np.intp]:
-        """(n, 4) numbers of the cells left, right, above and below within the group, n where there is none."""
-        n = self.rows.size
-        y, x = np.divmod(self.rows, self.n_columns)
-        places = np.stack([self.rows - 1, self.rows + 1, self.rows - self.n_columns, self.rows + self.n_columns], 1)
-        found = np.searchsorted(self.rows, places)
-        there = self.rows[np.minimum(found, n - 1)] == places
-        there &= np.stack([x > 0, x < self.n_columns - 1, y > 0, y >= 0], 1)
-        return np.where(there, found, n)
 
 
 class MergeContext(NamedTuple):
@@ -67,15 +58,8 @@ class MergeContext(NamedTuple):
 
     def neighbours(self, flags: NDArray[np.integer]) -> NDArray[np.int64]:
         """(n, 16) how many of the four blocks beside each have a flag. flags: (n, 16)."""
-        n = flags.shape[0]
-        cells = np.concatenate([flags, np.zeros((1, N_BLOCKS), flags.dtype)]).astype(np.int64).reshape(n + 1, 4, 4)
-        around = np.zeros((n, 6, 6), np.int64)
-        left, right, above, below = self.grid.beside().T
-        around[:, 1:5, 1:5] = cells[:n]
-        around[:, 1:5, 0], around[:, 1:5, 5] = cells[left, :, 3], cells[right, :, 0]
-        around[:, 0, 1:5], around[:, 5, 1:5] = cells[above, 3], cells[below, 0]
-        sums = around[:, 1:5, :4] + around[:, 1:5, 2:] + around[:, :4, 1:5] + around[:, 2:, 1:5]
-        return sums.reshape(n, N_BLOCKS)
+        beside = neighbours(self.grid.rows, self.grid.n_columns, 4)[:, SIDES]
+        return np.append(flags.reshape(-1).astype(np.int64), 0)[beside].sum(axis=1).reshape(flags.shape)
 
     def index_rows(self) -> NDArray[np.int64]:
         """(n,) of `merge.index`."""
