@@ -116,7 +116,7 @@ def test_p_frames_are_small_and_good(frames: list[Frame], packets: list[Packet])
     sizes = [len(packet.data) for packet in packets]
     assert max(sizes[1:]) < sizes[0] / 2  # a shift by whole samples and a disc: little is new
     first, *others = (psnr(a, b) for a, b in zip(frames, decode(packets), strict=True))
-    assert min(others) > first - 3  # coarser by design where nothing refers to it for long
+    assert min(others) > first - 4.5  # coarser by design: the I frame is 17 levels finer
 
 
 def test_frame_types_and_numbers_follow_the_plan(frames: list[Frame]) -> None:
