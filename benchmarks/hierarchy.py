@@ -12,6 +12,7 @@ import argparse
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 from clips import load_clip
@@ -28,16 +29,12 @@ CRFS = (50, 38, 26, 14)
 
 def curves(clip: Clip, pair: tuple[int, int], options: argparse.Namespace) -> list[list[RatePoint]]:
     """Rate against PSNR 6:1:1, and against MS-SSIM in dB."""
-    offsets = {
-        "I_OFFSETS": {"psnr": pair[0], "ms-ssim": pair[0]},
-        "P_OFFSETS": (0, 0, 0, 0, 0, 0, 0, pair[1]),
-        "LEAST_HEIRS": 0,
-    }
-    kept = {name: getattr(planner, name) for name in offsets}
-    for name, value in offsets.items():
-        setattr(planner, name, value)
+    of_p_frames = {"P_OFFSETS": (0, 0, 0, 0, 0, 0, 0, pair[1]), "LEAST_HEIRS": 0}
     points: list[list[RatePoint]] = [[], []]
-    try:
+    with (
+        mock.patch.dict(planner.I_OFFSETS, dict.fromkeys(planner.I_OFFSETS, pair[0])),
+        mock.patch.multiple(planner, **of_p_frames),
+    ):
         for crf in CRFS:
             encoder = Encoder(
                 clip.format,
@@ -57,9 +54,6 @@ def curves(clip: Clip, pair: tuple[int, int], options: argparse.Namespace) -> li
             rate = 8 * n_bytes / clip.n_pixels
             points[0].append(RatePoint(rate, mean_psnr(psnr).yuv611))
             points[1].append(RatePoint(rate, ms_ssim_db(float(np.mean(similarity)))))
-    finally:
-        for name, value in kept.items():
-            setattr(planner, name, value)
     return points
 
 

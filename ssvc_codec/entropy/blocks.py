@@ -27,6 +27,7 @@ __all__ = [
     "N_FLAGS",
     "N_INPUTS",
     "ODD",
+    "POSITION",
     "BlockPast",
     "block_neighbours",
     "busy_class",
@@ -44,6 +45,7 @@ N_FLAGS = N_CLASSES - 1  # of a class
 BAND_EDGES = (0, 1, 6, 10, 16, 27, 70, 96)  # of channels: what is remembered of the frame before
 IS_EVEN = np.indices((4, 4)).sum(axis=0).reshape(-1) % 2 == 0  # (16,) blocks of the first pass
 EVEN, ODD = np.flatnonzero(IS_EVEN), np.flatnonzero(~IS_EVEN)
+POSITION = np.array([2 * (b // 8) + b % 4 // 2 for b in range(N_BLOCKS)])  # of the 16x16 that holds each block
 N_INPUTS = (N_CLASSES + len(NEIGHBOURS) + len(BAND_EDGES) - 1 + 3, N_FIRST + 1)  # of the first head; more of the second
 N_CLASS_INPUTS = (2 * (1 + len(NEIGHBOURS)) + len(BAND_EDGES) - 1 + 3, len(NEIGHBOURS))  # even; more of the odd head
 BUSY_EDGES = (1, 2, 4, 8, 16, 32, 64)  # sums from which on a block is of class 1, 2, ..

@@ -28,7 +28,7 @@ from .loading import load_block_heads, load_flag_tables, load_tables, load_vecto
 from .maps import CellMaps, cell_mask
 from .mended import MENDED, load_mended_flags
 from .merge_coding import CellGrid, load_merge_coder
-from .merge_search import search_merges
+from .merge_search import MergeTarget, search_merges
 from .motion_search import MotionSearch, MotionTarget
 from .motion_zeroing import MotionZeroing
 from .own_search import search_own_vectors
@@ -180,14 +180,13 @@ class InterCoder:
             compensated = compensate(before, flow_hat, maps)
         if self._search.merge and self.motion.merge is not None:
             with self._phase("merge search"):
-                found = (flow_hat, compensated, original, before, maps)
-                motion = search_merges(self.motion, motion, motion_past, *found)
+                merging = MergeTarget(motion_past, flow_hat, compensated, original, before, maps)
+                motion = search_merges(self.motion, motion, merging)
             if motion.merges().any():
                 with self._phase("warp"):
                     compensated = compensate(before, flow_hat, maps, motion=motion)
             with self._phase("own vectors"):
-                found = (flow_hat, compensated, original, before, maps)
-                owning = search_own_vectors(self.motion, motion, motion_past, *found)
+                owning = search_own_vectors(self.motion, motion, merging._replace(compensated=compensated))
             if owning is not motion:
                 motion = owning
                 with self._phase("warp"):

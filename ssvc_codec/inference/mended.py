@@ -13,7 +13,7 @@ from ..entropy.plain_tables import MENDED_SHAPE, PlainTables
 from ..errors import ModelError
 from ..weights import Model
 from .latents import GroupSymbols, Past
-from .merge_coding import LEVEL_EDGES
+from .merge_coding import motion_level
 
 __all__ = ["MENDED", "OFFSETS", "MendedFlags", "load_mended_flags", "without_symbols"]
 
@@ -40,8 +40,7 @@ class MendedFlags:
             raise ValueError("tables of RESIDUAL need the MOTION of the frame")
         z = past.symbols.z
         state = np.where(past.known, np.where(without_symbols(z), 1 + z[:, MENDED], 3), 0)
-        moved = np.abs(past.other.y).sum(axis=1) * past.other_known
-        level = np.searchsorted(LEVEL_EDGES, moved, side="right")
+        level = motion_level(past.other.y * past.other_known[:, None])
         return 16 * (q.astype(np.int64) >> 3) + 4 * state + level
 
     def bits(self, q: NDArray[np.integer], past: Past) -> NDArray[np.float32]:

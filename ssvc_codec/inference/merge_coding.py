@@ -14,7 +14,16 @@ from ..entropy.plain_tables import MERGE_SHAPES, OWN_VECTOR, PlainTables
 from ..errors import BitstreamError, ModelError
 from ..weights import Model
 
-__all__ = ["OWN_LIMIT", "CellGrid", "MergeCoder", "MergeContext", "MergeTail", "load_merge_coder", "owner_positions"]
+__all__ = [
+    "OWN_LIMIT",
+    "CellGrid",
+    "MergeCoder",
+    "MergeContext",
+    "MergeTail",
+    "load_merge_coder",
+    "motion_level",
+    "owner_positions",
+]
 
 LEVEL_EDGES = (1, 4, 12)  # of the sum of |y|
 OWN_LIMIT = 255  # largest magnitude of a component of an own vector, in quarter samples
@@ -33,6 +42,11 @@ class CellGrid(NamedTuple):
     n_columns: int  # of the picture
 
 
+def motion_level(y: NDArray[np.int32]) -> NDArray[np.intp]:
+    """(n,) 0..3, how much a cell moves. y: (n, 4 C_y) symbols of MOTION, 0 where they do not count."""
+    return np.searchsorted(LEVEL_EDGES, np.abs(y).sum(axis=1), side="right")
+
+
 class MergeContext(NamedTuple):
     """What the tables follow from, one row for each cell of a group."""
 
@@ -45,8 +59,7 @@ class MergeContext(NamedTuple):
     def cell_rows(self) -> NDArray[np.int64]:
         """(n,) of `merge.cell`."""
         state = np.where(self.known, 1 + self.before.any(axis=1), 0)
-        level = np.searchsorted(LEVEL_EDGES, np.abs(self.y).sum(axis=1), side="right")
-        return 12 * self._band() + 4 * state + level
+        return 12 * self._band() + 4 * state + motion_level(self.y)
 
     def first_rows(self) -> NDArray[np.int64]:
         """(n, 16) of `merge.first`, which the even blocks use."""
@@ -145,6 +158,18 @@ class MergeCoder:
         rows = np.broadcast_to(context.index_rows()[:, None], merge.shape)[chosen]
         merge[chosen] = self.tables["index"].pop(ans, rows) + 1
         return merge
+
+    def flag_bits(
+        self, merge: NDArray[np.int32], context: MergeContext
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """What both values of the flag of every block cost, (n, 16, 2), and how much more the first block that merges
+        in a cell does, (n,), if those of the even blocks are those of merge (n, 16).
+        """
+        tables = {name: table.bits for name, table in self.tables.items()}
+        second = tables["second"][context.second_rows(np.where(IS_EVEN, merge != 0, 0))]
+        flags = np.where(IS_EVEN[:, None], tables["first"][context.first_rows()], second)
+        cell = tables["cell"][context.cell_rows()] @ np.array([-1, 1], np.float32) + flags[:, :, 0].sum(axis=1)
+        return flags, cell
 
     def vector_bits(self, q: int) -> NDArray[np.float32]:
         """(2, 256) what dx and dy of each magnitude cost."""

@@ -6,14 +6,14 @@ Only an encoder does this. Every choice is made within its group, as a decoder o
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..entropy.blocks import IS_EVEN
-from ..nets.inter import half_to_planes
+from ..nets.inter import Planes, half_to_planes
 from ..nets.lagrangian import lambda_of
 from ..nets.merge import N_MERGES
 from ..nets.merge_choice import MergeGain, Pictures, block_errors, merge_gains, pick_merges
@@ -26,36 +26,51 @@ from .reference import FrameMaps, InterReference
 from .rows import rows_by_group
 from .windows import group_window
 
-__all__ = ["search_merges"]
+__all__ = ["MergeTarget", "search_merges"]
 
 ROUNDS = 2  # the second knows what the first chose beside each block
 LEAST_FLAG = 1.0  # bits that a block's flag costs at the least
 
 
-def search_merges(
-    coder: LatentCoder,
-    motion: GroupSymbols,
-    past: Past,
-    flow: Tensor,
-    compensated: Compensated,
-    original: Tensor,
-    before: InterReference,
-    maps: FrameMaps,
-) -> GroupSymbols:
-    """The symbols of motion with merge indexes.
+class MergeTarget(NamedTuple):
+    """What is coded, and what is known of it."""
 
-    flow: (1, 2, H/4, W/4) coded; compensated: by it alone; original: (1, 6, H/2, W/2).
-    """
+    past: Past  # of MOTION
+    flow: Tensor  # (1, 2, H/4, W/4) coded
+    compensated: Compensated  # by it, and by what merges so far
+    original: Tensor  # (1, 6, H/2, W/2)
+    before: InterReference
+    maps: FrameMaps
+
+    def planes(self) -> tuple[Planes, Planes]:
+        """The original and the reference."""
+        assert self.before.planes is not None
+        return half_to_planes(self.original), self.before.planes
+
+    def errors(self) -> Tensor:
+        """(1, H/8, W/8) of blocks as they are shown now, see block_errors."""
+        shown, wanted = half_to_planes(self.compensated.warped), half_to_planes(self.original)
+        return block_errors(shown.y - wanted.y, shown.uv - wanted.uv)
+
+    def context(self, coder: LatentCoder, motion: GroupSymbols, rows: NDArray[np.intp]) -> MergeContext:
+        """Of the cells of a group."""
+        past = self.past.take(rows)
+        grid = CellGrid(rows, self.maps.groups.shape[1])
+        return coder.merge_context(self.maps.q.reshape(-1)[rows], motion.y[rows], past.symbols, past.known, grid)
+
+
+def search_merges(coder: LatentCoder, motion: GroupSymbols, target: MergeTarget) -> GroupSymbols:
+    """The symbols of motion with merge indexes."""
     assert coder.merge is not None
-    assert before.planes is not None
-    shown, wanted = half_to_planes(compensated.warped), half_to_planes(original)
-    own = block_errors(shown.y - wanted.y, shown.uv - wanted.uv)
+    flow, maps = target.flow, target.maps
+    wanted, reference = target.planes()
+    own = target.errors()
     merge = np.zeros((maps.groups.size, 16), np.int32)
     for group, rows in rows_by_group(maps.groups):
         cells = maps.groups == group
         window = group_window(cells)
         field = group_field(flow, cells, window, margin=FAR)
-        planes, area = reached_planes(before.planes, before.source(maps.members[group]), field.vectors, window)
+        planes, area = reached_planes(reference, target.before.source(maps.members[group]), field.vectors, window)
         place = 32 * (window.top - area.top), 32 * (window.left - area.left)
         q = maps.q[window.top : window.bottom, window.left : window.right]
         at_blocks = torch.from_numpy(q.repeat(4, 0).repeat(4, 1)[None]).to(flow.device)
@@ -69,9 +84,7 @@ def search_merges(
             allowed=cell_mask(window.cells, 4, str(flow.device))[0] > 0,
             first=(4 * window.top, 4 * window.left),
         )
-        grid = CellGrid(rows, maps.groups.shape[1])
-        own_past = past.take(rows)
-        context = coder.merge_context(maps.q.reshape(-1)[rows], motion.y[rows], own_past.symbols, own_past.known, grid)
+        context = target.context(coder, motion, rows)
         merge[rows] = _pick(coder.merge, gain, context, window.cells)
     return motion._replace(merge=merge)
 
@@ -79,12 +92,8 @@ def search_merges(
 def _pick(coder: MergeCoder, gain: MergeGain, context: MergeContext, cells: NDArray[np.bool_]) -> NDArray[np.int32]:
     """(n, 16) of a group whose cells of a window (rows, columns) are given."""
     merge = np.zeros((context.q.size, 16), np.int32)
-    cell_rows, first_rows = context.cell_rows(), context.first_rows()
-    tables = {name: table.bits for name, table in coder.tables.items()}
     for _ in range(ROUNDS):
-        second = tables["second"][context.second_rows(np.where(IS_EVEN, merge != 0, 0))]
-        flags = np.where(IS_EVEN[:, None], tables["first"][first_rows], second)  # (n, 16, 2)
-        cell = tables["cell"][cell_rows] @ np.array([-1, 1], np.float32) + flags[:, :, 0].sum(axis=1)
+        flags, cell = coder.flag_bits(merge, context)
         block = flags[:, :, 1] - flags[:, :, 0]
         found = pick_merges(gain, _to_grid(block, cells, gain.bits), _to_grid(cell[:, None], cells, gain.bits))
         rows, columns = cells.shape

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..entropy.blocks import POSITION
 from ..entropy.plain_tables import OWN_VECTOR
 from ..nets.merge import Blocks, Field, looked_up, merge_flow
 from .extension import Area, extend
@@ -21,8 +22,6 @@ from .windows import Window, group_window
 __all__ = ["GroupMerges", "group_field", "mean_vectors", "shown_flow"]
 
 NEAR, FAR = 1, 2  # cells beyond a window whose vectors interpolation reads, and merging: 1 and 9 vectors
-
-
 QUARTER = 0.25  # luma samples, the unit of own vectors
 
 
@@ -40,8 +39,7 @@ class GroupMerges(NamedTuple):
             return None
         merge = motion.merge[rows]
         cells, block = (merge == OWN_VECTOR).nonzero()
-        position = block // 8 * 2 + block % 4 // 2
-        own = motion.owns()[rows].reshape(-1, 4, 2)[cells, position].astype(np.float32) * QUARTER
+        own = motion.owns()[rows].reshape(-1, 4, 2)[cells, POSITION[block]].astype(np.float32) * QUARTER
         elsewhere = _blocks(np.where(merge == OWN_VECTOR, 0, merge), rows, n_columns, device)
         owners = _blocks(np.where(merge == OWN_VECTOR, merge, 0), rows, n_columns, device)
         return cls(elsewhere, owners, torch.from_numpy(own).to(device))
@@ -51,7 +49,7 @@ class GroupMerges(NamedTuple):
         patches = looked_up(field, self.elsewhere)
         if not self.owners.item.numel():
             return self.elsewhere, patches
-        vectors = mean_vectors(flow, self.owners) + self.own
+        vectors = mean_vectors(flow, self.owners.row, self.owners.column) + self.own
         same = vectors[:, :, None, None].expand(-1, -1, *patches.shape[2:])
         return self.elsewhere.join(self.owners), torch.cat([patches, same])
 
@@ -64,9 +62,12 @@ def _blocks(merge: NDArray[np.int32], rows: NDArray[np.intp], n_columns: int, de
     return Blocks(*(torch.from_numpy(part.astype(np.int64)).to(device) for part in parts))
 
 
-def mean_vectors(flow: Tensor, blocks: Blocks) -> Tensor:
-    """(n, 2) what own vectors of blocks are relative to: the mean of their 16x16 samples. flow: (1, 2, H/4, W/4)."""
-    return F.avg_pool2d(flow, 4)[0][:, blocks.row // 2, blocks.column // 2].t()
+def mean_vectors(flow: Tensor, row: Tensor, column: Tensor) -> Tensor:
+    """(n, 2) what own vectors of blocks are relative to: the mean of their 16x16 samples.
+
+    flow: (1, 2, h, w); row, column: (n,) of the blocks in it.
+    """
+    return F.avg_pool2d(flow, 4)[0][:, row // 2, column // 2].t()
 
 
 def group_field(flow: Tensor, group: NDArray[np.bool_], window: Window, *, margin: int) -> Field:

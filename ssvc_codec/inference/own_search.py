@@ -10,20 +10,19 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..entropy.blocks import IS_EVEN
+from ..entropy.blocks import POSITION
 from ..entropy.plain_tables import OWN_VECTOR
 from ..nets.block_search import SEARCH_REACH, Sought, find_vectors, lasting_worth, vector_errors
-from ..nets.inter import Planes, half_to_planes
 from ..nets.lagrangian import lambda_of
-from ..nets.merge_choice import Pictures, block_errors
-from .compensation import Compensated, reached_planes
-from .latents import GroupSymbols, LatentCoder, Past
+from ..nets.merge_choice import Pictures
+from .compensation import reached_planes
+from .latents import GroupSymbols, LatentCoder
 from .merge_coding import CellGrid, MergeCoder, MergeContext
-from .reference import FrameMaps, InterReference
+from .merge_search import MergeTarget
+from .merging import mean_vectors
 from .rows import rows_by_group
 from .windows import group_window
 
@@ -42,7 +41,7 @@ class _Blocks(NamedTuple):
 
     def place(self) -> NDArray[np.intp]:
         """Number of the position in the group."""
-        return 4 * self.cell + self.block // 8 * 2 + self.block % 4 // 2
+        return 4 * self.cell + POSITION[self.block]
 
     def slot(self) -> NDArray[np.intp]:
         """Number of the block in its position."""
@@ -67,31 +66,15 @@ class _Chosen(NamedTuple):
     used: NDArray[np.bool_]  # (m,) blocks that use it
 
 
-def search_own_vectors(
-    coder: LatentCoder,
-    motion: GroupSymbols,
-    past: Past,
-    flow: Tensor,
-    compensated: Compensated,
-    original: Tensor,
-    before: InterReference,
-    maps: FrameMaps,
-) -> GroupSymbols:
-    """The symbols of motion with own vectors; the same object where none is worth it.
-
-    flow: (1, 2, H/4, W/4) coded; compensated: by it and the merge indexes; original: (1, 6, H/2, W/2).
-    """
+def search_own_vectors(coder: LatentCoder, motion: GroupSymbols, target: MergeTarget) -> GroupSymbols:
+    """The symbols of motion with own vectors; the same object where none is worth it."""
     assert coder.merge is not None
-    assert before.planes is not None
-    shown, wanted = half_to_planes(compensated.warped), half_to_planes(original)
-    error = block_errors(shown.y - wanted.y, shown.uv - wanted.uv)
+    flow, maps, error = target.flow, target.maps, target.errors()
     merge, own = motion.merges().copy(), motion.owns().copy()
     for group, rows in rows_by_group(maps.groups):
         q = int(maps.q.flat[rows[0]])
         lmbda = lambda_of(torch.tensor(float(q), device=flow.device))
-        own_past = past.take(rows)
-        grid = CellGrid(rows, maps.groups.shape[1])
-        context = coder.merge_context(maps.q.reshape(-1)[rows], motion.y[rows], own_past.symbols, own_past.known, grid)
+        context = target.context(coder, motion, rows)
         price, cell_price = _prices(coder.merge, merge[rows], context)
         at_stake = _by_cell(lasting_worth(error, lmbda))[rows]
         cell, block = (at_stake >= LEAST_WORTH).nonzero()
@@ -99,36 +82,28 @@ def search_own_vectors(
             continue
         blocks = _Blocks(cell, block, at_stake[cell, block], price[cell, block])
         bits = torch.from_numpy(coder.merge.vector_bits(q)).to(flow.device)
-        searched = _Searched(*_sought(blocks, grid, flow, wanted, before, maps, group), lmbda, bits)
+        searched = _Searched(*_sought(blocks, context.grid, target, group), lmbda, bits)
         chosen = _choose(blocks, searched)
         saved = np.bincount(chosen.place // 4, chosen.saved, rows.size)
         kept = (chosen.saved > 0) & (saved > cell_price)[chosen.place // 4]
-        own[rows[chosen.place[kept] // 4, None], 2 * (chosen.place[kept, None] % 4) + np.arange(2)] = chosen.vector[
-            kept
-        ]
+        cell_of, position = np.divmod(chosen.place[kept], 4)
+        own.reshape(-1, 4, 2)[rows[cell_of], position] = chosen.vector[kept]
         used = chosen.used & np.isin(blocks.place(), chosen.place[kept])
         merge[rows[cell[used]], block[used]] = OWN_VECTOR
     return motion._replace(merge=merge, own=own) if (merge == OWN_VECTOR).any() else motion
 
 
-def _sought(
-    blocks: _Blocks,
-    grid: CellGrid,
-    flow: Tensor,
-    wanted: Planes,
-    before: InterReference,
-    maps: FrameMaps,
-    group: int,
-) -> tuple[Sought, Pictures]:
+def _sought(blocks: _Blocks, grid: CellGrid, target: MergeTarget, group: int) -> tuple[Sought, Pictures]:
     """The blocks of a group, and the part of its source in which they are sought."""
-    assert before.planes is not None
-    window = group_window(maps.groups == group)
+    flow, groups = target.flow, target.maps.groups
+    wanted, reference = target.planes()
+    window = group_window(groups == group)
     y, x = np.divmod(grid.rows[blocks.cell], grid.n_columns)
     at = np.stack([4 * (y - window.top) + blocks.block // 4, 4 * (x - window.left) + blocks.block % 4])
     row, column = torch.from_numpy(at.astype(np.int64)).to(flow.device)
-    mean = F.avg_pool2d(window.crop(flow, 8), 4)[0][:, row // 2, column // 2]
+    mean = mean_vectors(window.crop(flow, 8), row, column).t()
     farthest = torch.cat([mean - SEARCH_REACH, mean + SEARCH_REACH], dim=1)[None, :, None]
-    planes, area = reached_planes(before.planes, before.source(maps.members[group]), farthest, window)
+    planes, area = reached_planes(reference, target.before.source(target.maps.members[group]), farthest, window)
     place = 32 * (window.top - area.top), 32 * (window.left - area.left)
     pictures = Pictures(window.crop(wanted.y, 32), window.crop(wanted.uv, 16), *planes, *place)
     return Sought.of(pictures, row, column, mean.t()), pictures
@@ -171,14 +146,11 @@ def _prices(
 
     Contexts are those of the indexes merge (n, 16).
     """
-    tables = {name: table.bits for name, table in coder.tables.items()}
-    second = tables["second"][context.second_rows(np.where(IS_EVEN, merge != 0, 0))]
-    flags = np.where(IS_EVEN[:, None], tables["first"][context.first_rows()], second)  # (n, 16, 2)
-    index = tables["index"][context.index_rows()]
+    flags, cell = coder.flag_bits(merge, context)
+    index = coder.tables["index"].bits[context.index_rows()]
     has_now = np.take_along_axis(index, np.maximum(merge - 1, 0).astype(np.int64), axis=1)
     now = np.where(merge != 0, has_now, flags[:, :, 0] - flags[:, :, 1])
-    first = tables["cell"][context.cell_rows()] @ np.array([-1, 1], np.float32) + flags[:, :, 0].sum(axis=1)
-    return index[:, OWN_VECTOR - 1 :] - now, np.where(merge.any(axis=1), 0, first)
+    return index[:, OWN_VECTOR - 1 :] - now, np.where(merge.any(axis=1), 0, cell)
 
 
 def _by_cell(blocks: Tensor) -> NDArray[np.float32]:

@@ -19,6 +19,7 @@ from ..entropy.blocks import (
     N_FIRST,
     N_FLAGS,
     ODD,
+    POSITION,
     BlockPast,
     block_neighbours,
     busy_class,
@@ -42,7 +43,6 @@ from .residual_search import Busy, Known, ResidualSearch
 __all__ = ["ResidualCoder"]
 
 NO_START = np.zeros(2, np.int32)
-POSITION = np.array([2 * (b // 8) + b % 4 // 2 for b in range(N_BLOCKS)])  # of the 16x16 that holds each block
 
 
 class _Beginning(NamedTuple):

@@ -111,8 +111,7 @@ def _scales(x: Tensor, x_hat: Tensor, *, padding: int) -> Iterator[Tensor]:
     taps = taps / taps.sum()
     last = len(SCALE_WEIGHTS) - 1
     for scale in range(len(SCALE_WEIGHTS)):
-        sides = F.pad(torch.cat([x, x_hat], dim=1), (padding,) * 4, mode="replicate") if padding else None
-        a, b = (x, x_hat) if sides is None else sides.chunk(2, dim=1)
+        a, b = F.pad(torch.cat([x, x_hat], dim=1), (padding,) * 4, mode="replicate").chunk(2, dim=1)
         maps = _blurred(torch.cat([a, b, a * a, b * b, a * b]), taps).chunk(5)
         mean_x, mean_y, square_x, square_y, cross = maps
         variances = square_x - mean_x.square() + square_y - mean_y.square()

@@ -6,7 +6,6 @@ python -m ssvc_codec.training.counted_tables MODEL CLIPS OUT
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,6 +26,7 @@ from ..nets.residual import MENDED_START
 from .inter import HELD_OUT
 from .real_validation import clip_frames
 from .shards import Clip, read_shards
+from .table_options import table_options
 
 __all__ = ["COUNTED_SHAPES", "FIT_Q", "count_symbols", "counted_frequencies", "fit_tables", "start_tables"]
 
@@ -130,15 +130,8 @@ def _write(model: Path, out: Path, tables: Mapping[str, NDArray[np.uint32]]) -> 
 
 def main() -> None:
     """See the module."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", type=Path, help="folder of a model with P-frame networks")
-    parser.add_argument("clips", type=Path, help="folder of shards, see `ssvc train pack`")
-    parser.add_argument("out", type=Path, help="folder to write; may be that of the model")
-    parser.add_argument("--every", type=int, default=10, help="takes each clip of so many")
-    parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--device", default="cpu")
-    arguments = parser.parse_args()
-    clips = [clip for clip in read_shards(arguments.clips) if clip.y.shape[0] > 1]
+    arguments = table_options(__doc__, data="clips", every=10)
+    clips = [clip for clip in read_shards(arguments.data) if clip.y.shape[0] > 1]
     training = [clip for number, clip in enumerate(clips) if number % HELD_OUT][:: arguments.every]
     counts = fit_tables(arguments.model, training, arguments.out, rounds=arguments.rounds, device=arguments.device)
     for name, values in counts.items():

@@ -5,7 +5,6 @@ python -m ssvc_codec.training.intra_tables MODEL STILLS OUT
 
 from __future__ import annotations
 
-import argparse
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from ..frame import Frame, VideoFormat
 from ..inference.intra import IntraCoder
 from ..weights import load_model
 from .shards import Clip, read_shards, split_pictures
+from .table_options import table_options
 
 __all__ = ["FIT_Q", "coded_bits_of", "count_symbols", "counted_tables", "fit_intra_tables"]
 
@@ -131,15 +131,8 @@ def _write(folder: Path, tables: Tables) -> None:
 
 def main() -> None:
     """See the module."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", type=Path, help="folder of a model")
-    parser.add_argument("stills", type=Path, help="folder of shards, see `ssvc train pack`")
-    parser.add_argument("out", type=Path, help="folder to write; may be that of the model")
-    parser.add_argument("--every", type=int, default=8, help="takes each picture of so many")
-    parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--device", default="cpu")
-    arguments = parser.parse_args()
-    _, training, videos = split_pictures(read_shards(arguments.stills))
+    arguments = table_options(__doc__, data="stills", every=8)
+    _, training, videos = split_pictures(read_shards(arguments.data))
     pictures = (training + videos)[:: arguments.every]
     counts, tables = fit_intra_tables(
         arguments.model, pictures, arguments.out, rounds=arguments.rounds, device=arguments.device
