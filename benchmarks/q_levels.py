@@ -26,6 +26,7 @@ from ssvc_codec.evaluation.psnr import Psnr, frame_psnr, mean_psnr
 from ssvc_codec.frame import Frame
 from ssvc_codec.gop.groups import group_map
 from ssvc_codec.inference.intra import IntraCoder
+from ssvc_codec.inference.merge_coding import CellGrid
 from ssvc_codec.weights import Model, load_model
 
 N_LEVELS = 64
@@ -60,8 +61,8 @@ def code_frame(coder: IntraCoder, frame: Frame, header: SequenceHeader, q_index:
     video = frame.format
     groups = group_map((), width=video.width, height=video.height)
     q = np.full(groups.shape, q_index, dtype=np.int64)
-    symbols = coder.analyse(frame, q, groups)
-    string = coder.write(symbols[0], q.reshape(-1))
+    symbols = coder.analyse(frame, q, groups, blocks=False)
+    string = coder.write(symbols[0], q.reshape(-1), CellGrid(np.arange(q.size), q.shape[1]))
     z_alone = coder.coder.encode([(symbols[0].z, coder.head.z_indexes(q.reshape(-1)))])
     packet = build_packet({(SubstreamKind.BACKGROUND, 0): string}, q_index=q_index, sequence_header=header)
     decoded = Frame(*coder.synthesise(symbols, q, groups, video), video)

@@ -128,6 +128,12 @@ class StringDecoder:
             out[order] = symbols
         return out.reshape(indexes.shape)
 
+    def with_tables(self, coder: SymbolCoder) -> StringDecoder:
+        """Goes on in the same string with other tables."""
+        other = StringDecoder(coder, b"")
+        other._ans = self._ans
+        return other
+
     @property
     def ans(self) -> Any:
         """The coder, to read what is no array of symbols; None for the empty string."""

@@ -11,12 +11,22 @@ from numpy.typing import NDArray
 from ..errors import ModelError
 from .tables import PRECISION
 
-__all__ = ["MENDED_SHAPE", "MERGE_SHAPES", "OWN_VECTOR", "PlainTables", "plain_frequencies"]
+__all__ = [
+    "FLAGS_SHAPE",
+    "KEY_TABLES",
+    "MENDED_SHAPE",
+    "MERGE_SHAPES",
+    "OWN_VECTOR",
+    "PlainTables",
+    "plain_frequencies",
+]
 
 # Rows and symbols of the tensors `merge.*` (section 5.7).
 MERGE_SHAPES = {"cell": (96, 2), "first": (24, 2), "second": (40, 2), "index": (8, 25), "vector": (16, 9)}
 OWN_VECTOR = 25  # the merge index of a block that has a vector of its own
 MENDED_SHAPE = (128, 2)  # of `residual.mended` (section 5.8)
+FLAGS_SHAPE = (64, 2)  # of `residual.flags` (section 5.8)
+KEY_TABLES = {"flags": FLAGS_SHAPE, "coding": (8, 2)}  # shapes of the tensors `blocks.*` (section 5.9)
 LEAST = 2.0**-12  # likelihood of a symbol
 
 stream: Any = import_module("constriction").stream  # an extension module without type stubs

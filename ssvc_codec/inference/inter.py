@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..entropy.offsets import cell_neighbours
+from ..entropy.plain_tables import FLAGS_SHAPE
 from ..errors import BitstreamError, ModelError
 from ..frame import Frame
 from ..nets.distortion import tune_of
@@ -24,7 +25,7 @@ from .cell_search import CellSearch, CellTarget
 from .compensation import Compensated, compensate
 from .device import fast_dtype, pick_device
 from .latents import GroupSymbols, LatentCoder
-from .loading import load_block_heads, load_flag_tables, load_tables, load_vector_head, load_weights
+from .loading import load_block_heads, load_plain_tables, load_tables, load_vector_head, load_weights
 from .maps import CellMaps, cell_mask
 from .mended import MENDED, load_mended_flags
 from .merge_coding import CellGrid, load_merge_coder
@@ -112,7 +113,7 @@ class InterCoder:
         merge = load_merge_coder(model)
         heads = load_vector_head(model), load_block_heads(model)
         self.motion = LatentCoder(self.net.motion.latents, heads[0], tables, device=self.device, merge=merge)
-        flags = load_flag_tables(model)
+        flags = load_plain_tables(model, "residual.flags", FLAGS_SHAPE)
         mended = load_mended_flags(model)
         self.residual = ResidualCoder(self.net.residual, heads[1], tables, flags, mended, device=self.device)
         self._motion_quantiser = Quantiser(tables, self.device, optimise=search.optimise)

@@ -14,12 +14,17 @@ from torch import Tensor
 from ..entropy import SymbolCoder
 from ..errors import ModelError
 from ..frame import Frame, Plane, VideoFormat
-from ..nets.intra import HALF_CHANNELS, IntraConfig, IntraNet, Masks
+from ..nets.distortion import Tune, cell_errors, tune_of
+from ..nets.half import half_to_merged
+from ..nets.intra import HALF_CHANNELS, IntraConfig, IntraNet, Masks, to_half
+from ..nets.lagrangian import lambda_of
 from ..weights import Model
 from .device import fast_dtype, pick_device
+from .key_blocks import KeySymbols, load_key_blocks
 from .latents import GroupSymbols
 from .loading import load_head, load_tables, load_weights
 from .maps import CellMaps
+from .merge_coding import CellGrid
 from .phases import Phases
 from .planes import frame_to_tensor, tensor_to_planes
 from .quantiser import SYMBOL_LIMIT, Quantiser
@@ -30,6 +35,7 @@ from .windows import Window, pick_windows
 __all__ = ["GroupSymbols", "IntraCoder"]
 
 GroupMap = NDArray[np.integer]
+MOST_BITS = 1.25  # of those of latents: blocks that take more are not looked at further
 
 
 class IntraCoder:
@@ -48,7 +54,10 @@ class IntraCoder:
         tables = load_tables(model)
         self.coder = SymbolCoder(tables)
         self._quantiser = Quantiser(tables, self.device, optimise=optimise)
+        self._optimise = optimise
         self.net = _load_net(model).to(self.device)
+        self._blocks = None if self.net.blocks is None else load_key_blocks(self.net.blocks, model, self.device)
+        self._tune: Tune = _tune(model)
         self.dtype = fast_dtype(self.device) if reduced_precision else torch.float32
         _reduce(self.net, self.dtype)
         self._phase = Phases(self.device)
@@ -64,13 +73,49 @@ class IntraCoder:
     # Encoding
 
     @torch.inference_mode()
-    def analyse(self, frame: Frame, q: NDArray[np.integer], groups: GroupMap) -> dict[int, GroupSymbols]:
-        """Symbols of every group of a picture.
+    def analyse(
+        self, frame: Frame, q: NDArray[np.integer], groups: GroupMap, *, blocks: bool = True
+    ) -> dict[int, GroupSymbols]:
+        """Symbols of every group of a picture: latents, or blocks where these may be used and cost less.
 
         q: (rows, columns) q_index of each cell; groups: (rows, columns) group of each cell.
         """
+        x = frame_to_tensor(frame, self.device)
+        symbols = self._latent_symbols(x, q, groups)
+        if self._blocks is None or not (blocks and self._optimise):
+            return symbols
+        with self._phase("blocks"):
+            q_map, _ = self._maps(q, groups)
+            found = self._blocks.choose(x, q, groups, q_map)
+            in_blocks = {group: KeySymbols(*found.take(rows)) for group, rows in rows_by_group(groups)}
+        return self._cheaper(x, symbols, in_blocks, q, groups)
+
+    def _cheaper(
+        self,
+        x: Tensor,
+        latents: dict[int, GroupSymbols],
+        blocks: dict[int, KeySymbols],
+        q: NDArray[np.integer],
+        groups: GroupMap,
+    ) -> dict[int, GroupSymbols]:
+        """Of each group what costs less, rate and distortion. x: (1, 96, H/8, W/8)."""
+        n_bytes = [{k: len(s) for k, s in self.write_groups(c, q, groups).items()} for c in (latents, blocks)]
+        near = {group for group, size in n_bytes[1].items() if size < MOST_BITS * n_bytes[0][group]}
+        if not near:
+            return latents
+        original, chosen = to_half(x), dict(latents)
+        candidates = ({k: v for k, v in c.items() if k in near} for c in (latents, blocks))
+        lmbda = lambda_of(torch.from_numpy(q).float())
+        worth = [cell_errors(original, self.reconstruct(c, q, groups), self._tune)[0].cpu() * lmbda for c in candidates]
+        for group in near:
+            here = torch.from_numpy(groups == group)
+            costs = [8 * size[group] + float(error[here].sum()) for size, error in zip(n_bytes, worth, strict=True)]
+            if costs[1] < costs[0]:
+                chosen[group] = blocks[group]
+        return chosen
+
+    def _latent_symbols(self, x: Tensor, q: NDArray[np.integer], groups: GroupMap) -> dict[int, GroupSymbols]:
         with self._phase("analysis"):
-            x = frame_to_tensor(frame, self.device)
             q_map, masks = self._maps(q, groups)
             y = self.net.analysis(x, q_map, masks)
         with self._phase("hyper"):
@@ -93,11 +138,14 @@ class IntraCoder:
             y_symbols = y_rows(symbols)
         return {int(group): GroupSymbols(z_symbols[rows], y_symbols[rows]) for group, rows in rows_by_group(groups)}
 
-    def write(self, symbols: GroupSymbols, q: NDArray[np.integer]) -> bytes:
-        """The string of one group. q: (n,) q_index of its cells."""
+    def write(self, symbols: GroupSymbols, q: NDArray[np.integer], grid: CellGrid) -> bytes:
+        """The string of one group. q: (n,) q_index of its cells; grid: where they lie."""
         with self._phase("entropy"):
-            z_index = self.head.z_indexes(q)
-            return self.coder.encode([(symbols.z, z_index), (symbols.y, self.head.y_indexes(symbols.z, q))])
+            if isinstance(symbols, KeySymbols):
+                assert self._blocks is not None
+                return self._blocks.write(symbols, q, grid)
+            parts = [(symbols.z, self.head.z_indexes(q)), (symbols.y, self.head.y_indexes(symbols.z, q))]
+            return self.coder.encode(parts, head=None if self._blocks is None else self._blocks.no_blocks(q))
 
     def encode(self, frame: Frame, q: NDArray[np.integer], groups: GroupMap) -> dict[int, bytes]:
         """Strings of every group of a picture."""
@@ -108,14 +156,17 @@ class IntraCoder:
     ) -> dict[int, bytes]:
         """Strings of every group from their symbols."""
         flat = q.reshape(-1)
-        return {group: self.write(symbols[group], flat[rows]) for group, rows in rows_by_group(groups)}
+        grids = ((group, rows, CellGrid(rows, groups.shape[1])) for group, rows in rows_by_group(groups))
+        return {group: self.write(symbols[group], flat[rows], grid) for group, rows, grid in grids if group in symbols}
 
     # Decoding
 
-    def read(self, data: bytes, q: NDArray[np.integer]) -> GroupSymbols:
-        """Symbols of one group. q: (n,) q_index of its cells. Raises BitstreamError."""
+    def read(self, data: bytes, q: NDArray[np.integer], grid: CellGrid) -> GroupSymbols:
+        """Symbols of one group. q: (n,) q_index of its cells; grid: where they lie. Raises BitstreamError."""
         with self._phase("entropy"):
             decoder = self.coder.decoder(data)
+            if self._blocks is not None and self._blocks.is_in_blocks(decoder, q):
+                return self._blocks.read(decoder, q, grid)
             z = decoder.read(self.head.z_indexes(q))
             y = decoder.read(self.head.y_indexes(z, q))
             decoder.finish()
@@ -131,17 +182,44 @@ class IntraCoder:
         picture = torch.zeros(1, HALF_CHANNELS, 16 * rows, 16 * columns, device=self.device)
         for window, y_hat, cells in self._dequantised(symbols, q, groups):
             with self._phase("synthesis"):
-                part = self.net.synthesis(y_hat, cells.q_map, Masks(cells.at2, cells.at8, cells.at16))
+                part = self.net.synthesis(y_hat, cells.q_map, cells.masks)
+            picture = window.paste(picture, part, 16)
+        for window, part, _ in self._from_blocks(symbols, q, groups):
             picture = window.paste(picture, part, 16)
         return picture
 
+    def _from_blocks(
+        self, symbols: Mapping[int, GroupSymbols], q: NDArray[np.integer], groups: GroupMap
+    ) -> Iterator[tuple[Window, Tensor, CellMaps]]:
+        """The picture of each window that holds groups in blocks, (1, 6, h/2, w/2)."""
+        in_blocks = {group: own for group, own in symbols.items() if isinstance(own, KeySymbols)}
+        if not in_blocks or self._blocks is None:
+            return
+        y = np.zeros((groups.size, self._blocks.n_columns), np.int32)
+        for group, rows in rows_by_group(groups):
+            if group in in_blocks:
+                y[rows] = in_blocks[group].y
+        cells = CellMaps(q.astype(np.int64), groups, self.device)
+        for window in pick_windows(groups, np.isin(groups, list(in_blocks))):
+            part = window.maps(cells)
+            with self._phase("synthesis"):
+                shape = window.cells.shape
+                picture = self._blocks.synthesis(y[window.rows(groups.shape[1])], part.q_map, part.masks, shape)
+            yield window, picture, part
+
     @torch.inference_mode()
     def latents(self, symbols: Mapping[int, GroupSymbols], q: NDArray[np.integer], groups: GroupMap) -> Tensor:
-        """y_hat of the picture, (1, C_y, H/16, W/16) float32, before synthesis. NaN in groups that are not given."""
+        """y_hat of the picture, (1, C_y, H/16, W/16) float32, before synthesis. NaN in groups that are not given.
+
+        Of groups in blocks, the latents that the analysis finds in their picture.
+        """
         rows, columns = groups.shape
         latents = torch.full((1, self.net.config.n_y, 2 * rows, 2 * columns), torch.nan, device=self.device)
         for window, y_hat, _ in self._dequantised(symbols, q, groups):
             latents = window.paste(latents, y_hat, 2)
+        for window, picture, cells in self._from_blocks(symbols, q, groups):
+            y = self.net.analysis(half_to_merged(picture), cells.q_map, cells.masks)
+            latents = window.paste(latents, y, 2)
         return latents
 
     @torch.inference_mode()
@@ -158,7 +236,8 @@ class IntraCoder:
     def _dequantised(
         self, symbols: Mapping[int, GroupSymbols], q: NDArray[np.integer], groups: GroupMap
     ) -> Iterator[tuple[Window, Tensor, CellMaps]]:
-        """y_hat of each window that holds groups which are given, and the window's maps."""
+        """y_hat of each window that holds groups which are given as latents, and the window's maps."""
+        symbols = {group: own for group, own in symbols.items() if not isinstance(own, KeySymbols)}
         z_all = np.zeros((groups.size, self.head.n_z), dtype=np.int32)
         y_all = np.zeros((groups.size, self.head.n_columns), dtype=np.int16)
         for group, rows in rows_by_group(groups):
@@ -174,7 +253,7 @@ class IntraCoder:
         """y_hat of a rectangle of cells, (1, C_y, h/16, w/16). Symbols: (n, C_z) and (n, 4 C_y), all its cells."""
         net, grid = self.net, cells.groups.shape
         with self._phase("hyper"):
-            q_map, masks = cells.q_map, Masks(cells.at2, cells.at8, cells.at16)
+            q_map, masks = cells.q_map, cells.masks
             z = torch.from_numpy(z_symbols).to(self.device).float().view(1, *grid, -1).permute(0, 3, 1, 2)
             steps = from_rows(torch.from_numpy(y_symbols), grid, self.device).float()
             gain = net.y_gain(q_map, (steps.shape[2], steps.shape[3]))
@@ -200,7 +279,7 @@ class IntraCoder:
         """The picture from the strings of its groups."""
         flat = q.reshape(-1)
         symbols = {
-            group: self.read(substreams[group], flat[rows])
+            group: self.read(substreams[group], flat[rows], CellGrid(rows, groups.shape[1]))
             for group, rows in rows_by_group(groups)
             if group in substreams
         }
@@ -208,21 +287,28 @@ class IntraCoder:
 
     def _maps(self, q: NDArray[np.integer], groups: GroupMap) -> tuple[Tensor, Masks]:
         cells = CellMaps(q.astype(np.int64), groups, self.device)
-        return cells.q_map, Masks(cells.at2, cells.at8, cells.at16)
+        return cells.q_map, cells.masks
 
 
 def _load_net(model: Model) -> IntraNet:
     try:
-        net = IntraNet(IntraConfig(**model.config["intra"]))  # type: ignore[arg-type]
+        net = IntraNet(IntraConfig.of(model.config["intra"]))
     except (KeyError, TypeError) as error:
         raise ModelError(f"model {model.name}: no intra networks in its config: {error}") from error
     load_weights(net, model, "intra")
     return net
 
 
+def _tune(model: Model) -> Tune:
+    """What the model is tuned for."""
+    inter = model.config.get("inter")
+    return tune_of(str(inter.get("tune", "psnr"))) if isinstance(inter, Mapping) else "psnr"
+
+
 def _reduce(net: IntraNet, dtype: torch.dtype) -> None:
     """Transforms in a fast type; their last products and everything about means stay float32."""
-    for transform in (net.analysis, net.hyper_analysis, net.synthesis):
+    mending = [] if net.blocks is None else [net.blocks.mending]
+    for transform in (net.analysis, net.hyper_analysis, net.synthesis, *mending):
         for name, parameter in transform.named_parameters():
             if not name.startswith(("head.", "linear.")) and not name.endswith("log_gain"):
                 parameter.data = parameter.data.to(dtype)

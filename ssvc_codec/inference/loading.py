@@ -12,18 +12,26 @@ from torch import nn
 
 from ..entropy import IntegerBlockHeads, IntegerScaleHead
 from ..entropy.block_heads import BLOCK_HEADS
+from ..entropy.key_heads import KEY_HEADS, IntegerKeyHeads
 from ..entropy.plain_tables import PlainTables
-from ..entropy.tables import N_TABLES
 from ..entropy.vector_head import IntegerVectorHead
 from ..errors import ModelError
 from ..weights import Model
 
-__all__ = ["load_block_heads", "load_flag_tables", "load_head", "load_tables", "load_vector_head", "load_weights"]
+__all__ = [
+    "load_block_heads",
+    "load_head",
+    "load_key_heads",
+    "load_plain_tables",
+    "load_tables",
+    "load_vector_head",
+    "load_weights",
+]
 
-Head = TypeVar("Head", IntegerScaleHead, IntegerVectorHead, IntegerBlockHeads)
+Head = TypeVar("Head", IntegerScaleHead, IntegerVectorHead, IntegerBlockHeads, IntegerKeyHeads)
 
 # Parts of networks whose integers lie elsewhere in a model.
-STORED_APART = ("scale_head.", "residual.entropy.", "residual.offset_entropy.", "_tables.")
+STORED_APART = ("scale_head.", "residual.entropy.", "residual.offset_entropy.", "blocks.entropy.", "_tables.")
 
 
 def load_head(model: Model) -> IntegerScaleHead:
@@ -49,12 +57,18 @@ def _tested(head: Head, model: Model, kind: str) -> Head:
     return head
 
 
-def load_flag_tables(model: Model) -> PlainTables:
-    """The tables `residual.flags`. Raises ModelError."""
-    frequencies = model.group("residual").get("flags")
-    if frequencies is None or frequencies.shape != (N_TABLES, 2):
-        raise ModelError(f"model {model.name}: no tables residual.flags (docs/bitstream.md, section 5.8)")
-    return PlainTables(frequencies, name=f"model {model.name}: residual.flags")
+def load_key_heads(model: Model) -> IntegerKeyHeads:
+    """The integer heads of I frames in blocks, tested. Raises ModelError."""
+    return _tested(IntegerKeyHeads({part: model.group(f"blocks.{part}") for part in KEY_HEADS}), model, "blocks")
+
+
+def load_plain_tables(model: Model, name: str, shape: tuple[int, int]) -> PlainTables:
+    """Tables of a tensor and a shape, as `residual.flags`. Raises ModelError."""
+    prefix, _, rest = name.rpartition(".")
+    frequencies = model.group(prefix).get(rest)
+    if frequencies is None or frequencies.shape != shape:
+        raise ModelError(f"model {model.name}: no tables {name} (docs/bitstream.md, section 5)")
+    return PlainTables(frequencies, name=f"model {model.name}: {name}")
 
 
 def load_tables(model: Model, prefix: str = "tables") -> list[NDArray[np.uint32]]:

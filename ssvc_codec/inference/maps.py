@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..nets.blocks import GroupMask
 from ..nets.masking import BorderMask
+from ..nets.pictures import Masks
 from .stacked_mask import StackedMask
 
 __all__ = ["CellMaps", "cell_mask", "group_mask", "q_tensor"]
@@ -50,6 +51,11 @@ class CellMaps:
     def at16(self) -> GroupMask | None:
         """The group mask at 1/16."""
         return group_mask(self.groups, 2, self.device)
+
+    @property
+    def masks(self) -> Masks:
+        """The group masks of I frames."""
+        return Masks(self.at2, self.at8, self.at16)
 
     def within(self, rows: slice, columns: slice, cells: NDArray[np.bool_]) -> CellMaps:
         """Those of a rectangle. cells: (rows, columns) of it; all others become one group whose q does not matter."""

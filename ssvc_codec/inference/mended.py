@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from ..entropy.blocks import N_BLOCKS
 from ..entropy.offsets import N_OFFSETS
 from ..entropy.plain_tables import MENDED_SHAPE, PlainTables
-from ..errors import ModelError
 from ..weights import Model
 from .latents import GroupSymbols, Past
+from .loading import load_plain_tables
 from .merge_coding import motion_level
 
 __all__ = ["MENDED", "OFFSETS", "MendedFlags", "load_mended_flags", "without_symbols"]
@@ -64,7 +64,4 @@ class MendedFlags:
 
 def load_mended_flags(model: Model) -> MendedFlags:
     """Those of a model. Raises ModelError."""
-    frequencies = model.group("residual").get("mended")
-    if frequencies is None or frequencies.shape != MENDED_SHAPE:
-        raise ModelError(f"model {model.name}: no tables residual.mended (docs/bitstream.md, section 5.8)")
-    return MendedFlags(PlainTables(frequencies, name=f"model {model.name}: residual.mended"))
+    return MendedFlags(load_plain_tables(model, "residual.mended", MENDED_SHAPE))

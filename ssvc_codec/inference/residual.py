@@ -34,11 +34,12 @@ from ..entropy.plain_tables import PlainTables
 from ..errors import BitstreamError
 from ..nets.offsets import offset_picture, offset_steps
 from ..nets.residual import ResidualCodec
+from .block_rows import blocks_to_rows, rows_of, rows_to_blocks
 from .latents import GroupSymbols, Maps, Past, Start, Substream
 from .mended import MENDED, OFFSETS, MendedFlags, without_symbols
 from .merge_coding import CellGrid
 from .offsets import OffsetCoder
-from .residual_search import Busy, Known, ResidualSearch
+from .residual_search import Busy, Known, ResidualSearch, rounded
 
 __all__ = ["ResidualCoder"]
 
@@ -97,7 +98,7 @@ class ResidualCoder:
         """q: (n,) of cells; offsets: (n, 9) of this frame; beside: see block_neighbours."""
         q, blocks = np.repeat(q, N_BLOCKS), self.past_of_blocks(past)
         inputs = class_inputs(blocks, np.repeat(np.abs(offsets).sum(axis=1), N_BLOCKS), beside)
-        return Known(q, blocks, beside, self.heads.even(_of(inputs, EVEN), _of(q, EVEN)), _of(inputs, ODD))
+        return Known(q, blocks, beside, self.heads.even(rows_of(inputs, EVEN), rows_of(q, EVEN)), rows_of(inputs, ODD))
 
     @staticmethod
     def past_of_blocks(past: Past) -> BlockPast:
@@ -121,7 +122,7 @@ class ResidualCoder:
 
     def odd_flags(self, classes: NDArray[np.int64], known: Known) -> NDArray[np.uint8]:
         """(8 n, 7) tables of flags of the odd blocks. classes: (16 n,), of which those of even blocks count."""
-        return self.heads.odd(odd_inputs(known.odd_inputs, classes, _of(known.beside, ODD)), _of(known.q, ODD))
+        return self.heads.odd(odd_inputs(known.odd_inputs, classes, rows_of(known.beside, ODD)), rows_of(known.q, ODD))
 
     def class_bits(self, classes: NDArray[np.int64], known: Known) -> NDArray[np.float32]:
         """See residual_search.Tables."""
@@ -145,12 +146,12 @@ class ResidualCoder:
     def quantise(self, y: Tensor, maps: Maps, known: Known, *, optimise: bool) -> GroupSymbols:
         """Symbols of all cells. y: (1, 96, H/8, W/8); optimise: weighs each, and each block, against its bits."""
         size = (y.shape[2], y.shape[3])
-        steps = _blocks(y * self.net.y_gain(maps.q_map, size))
+        steps = blocks_to_rows(y * self.net.y_gain(maps.q_map, size))
         if optimise:
-            worth = _blocks(self.net.worth(maps.q_map, size).expand(1, -1, *size))
+            worth = blocks_to_rows(self.net.worth(maps.q_map, size).expand(1, -1, *size))
             symbols = self._search.worthwhile(steps, worth, known)
         else:
-            symbols = self._search.rounded(steps)
+            symbols = rounded(steps)
         classes = busy_class(np.abs(symbols.astype(np.int64)).sum(axis=1)).astype(np.int32).reshape(-1, N_BLOCKS)
         z = np.pad(classes, ((0, 0), (0, MENDED + 1 - N_BLOCKS)))
         return GroupSymbols(z, symbols.reshape(-1, N_BLOCKS * N_CHANNELS))
@@ -224,8 +225,8 @@ class ResidualCoder:
     ) -> _Beginning:
         offsets = self._offsets.parts(symbols.z[:, OFFSETS], q, past, cell_neighbours(grid.rows, grid.n_columns))
         classes = _classes(symbols)
-        even = self.flags.parts(_of(classes, EVEN), known.even)
-        odd = self.flags.parts(_of(classes, ODD), self.odd_flags(classes, known))
+        even = self.flags.parts(rows_of(classes, EVEN), known.even)
+        odd = self.flags.parts(rows_of(classes, ODD), self.odd_flags(classes, known))
         return _Beginning(self.coder, offsets, [*even, *odd, self.mended.part(symbols, q, past)])
 
     # Decoding
@@ -266,9 +267,7 @@ class ResidualCoder:
 
     def dequantise(self, symbols: GroupSymbols, maps: Maps) -> Tensor:
         """y_hat (1, 96, H/8, W/8) float32."""
-        rows, columns = maps.q.shape[-2:]
-        y = torch.from_numpy(symbols.y.astype(np.int16)).to(self.device).float()
-        y = y.view(rows, columns, 4, 4, N_CHANNELS).permute(4, 0, 2, 1, 3).reshape(1, N_CHANNELS, 4 * rows, 4 * columns)
+        y = rows_to_blocks(torch.from_numpy(symbols.y.astype(np.int16)).to(self.device).float(), maps.q.shape[-2:])
         return y / self.net.y_gain(maps.q_map, (y.shape[2], y.shape[3]))
 
     def offset_picture(self, symbols: GroupSymbols, maps: Maps) -> Tensor:
@@ -281,15 +280,3 @@ class ResidualCoder:
 def _classes(symbols: GroupSymbols) -> NDArray[np.int64]:
     """(16 n,) of all blocks."""
     return symbols.z[:, :N_BLOCKS].reshape(-1).astype(np.int64)
-
-
-def _of(rows: NDArray[Any], part: NDArray[np.integer]) -> NDArray[Any]:
-    """Rows of the even or the odd blocks, (8 n, ..) of (16 n, ..)."""
-    return rows.reshape(-1, N_BLOCKS, *rows.shape[1:])[:, part].reshape(-1, *rows.shape[1:])
-
-
-def _blocks(x: Tensor) -> NDArray[np.float32]:
-    """(1, 96, H/8, W/8) to (16 n, 96), blocks in the order of cells."""
-    _, channels, height, width = x.shape
-    cells = x[0].view(channels, height // 4, 4, width // 4, 4).permute(1, 3, 2, 4, 0)
-    return cells.reshape(-1, channels).cpu().numpy()

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ..entropy.blocks import BlockPast, busy_class
 from .quantiser import SYMBOL_LIMIT
 
-__all__ = ["Busy", "Known", "ResidualSearch", "Tables"]
+__all__ = ["ROUNDS", "Busy", "Known", "ResidualSearch", "Tables", "nearest_or_less", "rounded", "symbol_bits"]
 
 REACH = 256  # larger magnitudes count as escapes
 ROUGH_OFFSET = 0.4  # of rounding, before tables are known
@@ -60,24 +60,15 @@ class ResidualSearch:
     def __init__(self, of: Tables, tables: Sequence[NDArray[np.uint32]]) -> None:
         """tables: of symbols. bits: of each table, by magnitude."""
         self._of = of
-        self.bits = np.zeros((len(tables), REACH), np.float32)
-        for row, table in zip(self.bits[1:], tables[1:], strict=True):
-            known = 24 - np.log2(table[:-1:2].astype(np.float64))[:REACH]
-            row[:] = 24 - np.log2(float(table[-1])) + 16
-            row[: known.size] = known
-
-    @staticmethod
-    def rounded(steps: NDArray[np.float32]) -> NDArray[np.int32]:
-        """Symbols without a search. steps: (16 n, 96) latents in quantiser steps."""
-        return _signed(np.floor(np.abs(steps) + ROUGH_OFFSET), steps)
+        self.bits = symbol_bits(tables)
 
     def worthwhile(self, steps: NDArray[np.float32], worth: NDArray[np.float32], known: Known) -> NDArray[np.int32]:
         """Symbols that save more than they cost. worth: (16 n, 96) bits of one squared step of error."""
-        y = self.rounded(steps)
+        y = rounded(steps)
         rows = np.flatnonzero(y.any(axis=1))
         price = REFERENCE_WORTH * worth
         for _ in range(ROUNDS):
-            y[rows] = self._nearest_or_less(steps[rows], self._tables(y, known, rows), price[rows])
+            y[rows] = nearest_or_less(self.bits, steps[rows], self._tables(y, known, rows), price[rows])
         none = self._of.class_bits(np.zeros(y.shape[0], np.int64), known)[:, 0]
         error = price[rows] * (steps[rows] ** 2 - (steps[rows] - y[rows]) ** 2)
         y[rows[(self.block_bits(y, known) - none)[rows] >= error.sum(axis=1)]] = 0
@@ -95,16 +86,35 @@ class ResidualSearch:
     def _tables(self, y: NDArray[np.int32], known: Known, rows: NDArray[np.integer]) -> NDArray[np.uint8]:
         return self._of.symbol_tables(self._of.busy(_classes(y), known), known, y[rows], rows)
 
-    def _nearest_or_less(
-        self, steps: NDArray[np.float32], index: NDArray[np.uint8], price: NDArray[np.float32]
-    ) -> NDArray[np.int32]:
-        """Nearest integers, or the smaller neighbour where it saves more bits than its error costs."""
-        size = np.abs(steps)
-        near = np.minimum(np.rint(size), SYMBOL_LIMIT).astype(np.int64)
-        at = np.minimum(near, REACH - 1)
-        saving = self.bits[index, at] - self.bits[index, np.maximum(at - 1, 0)]
-        smaller = (near > 0) & (saving > price * (1 + 2 * (size - near)))
-        return _signed(near - smaller, steps)
+
+def symbol_bits(tables: Sequence[NDArray[np.uint32]]) -> NDArray[np.float32]:
+    """(tables, 256) bits of a symbol in each table by its magnitude, its sign included."""
+    bits = np.zeros((len(tables), REACH), np.float32)
+    for row, table in zip(bits[1:], tables[1:], strict=True):
+        known = 24 - np.log2(table[:-1:2].astype(np.float64))[:REACH]
+        row[:] = 24 - np.log2(float(table[-1])) + 16
+        row[: known.size] = known
+    return bits
+
+
+def rounded(steps: NDArray[np.float32]) -> NDArray[np.int32]:
+    """Symbols without a search. steps: (16 n, 96) latents in quantiser steps."""
+    return _signed(np.floor(np.abs(steps) + ROUGH_OFFSET), steps)
+
+
+def nearest_or_less(
+    bits: NDArray[np.float32], steps: NDArray[np.float32], index: NDArray[np.uint8], price: NDArray[np.float32]
+) -> NDArray[np.int32]:
+    """Nearest integers, or the smaller neighbour where it saves more bits than its error costs.
+
+    bits: see symbol_bits; index: tables; price: bits of one squared step of error.
+    """
+    size = np.abs(steps)
+    near = np.minimum(np.rint(size), SYMBOL_LIMIT).astype(np.int64)
+    at = np.minimum(near, REACH - 1)
+    saving = bits[index, at] - bits[index, np.maximum(at - 1, 0)]
+    smaller = (near > 0) & (saving > price * (1 + 2 * (size - near)))
+    return _signed(near - smaller, steps)
 
 
 def _classes(y: NDArray[np.int32]) -> NDArray[np.int64]:

@@ -6,6 +6,7 @@ What a stream holds is docs/bitstream.md, section 5.8; ssvc_codec.entropy.blocks
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -32,7 +33,18 @@ from .blocks import GroupMask
 from .laplace import LAPLACE_STEP, laplace_bits
 from .scale_head import ScaleHead
 
-__all__ = ["BlockEntropy", "BlockSymbols"]
+__all__ = [
+    "BlockEntropy",
+    "BlockSymbols",
+    "beside_each",
+    "class_bits",
+    "class_slope",
+    "even_blocks",
+    "neighbour_taps",
+    "slope_of_bits",
+    "with_slope",
+    "worthwhile",
+]
 
 CENTRES = (0.0, 1.0, 2.4, 5.3, 11.0, 22.0, 45.0, 90.0)  # of the sums of each class, about
 FIRST_FLAG = 20.0  # table of every flag, to start from: one in ten is 1
@@ -67,10 +79,7 @@ class BlockEntropy(nn.Module):
                 head.biases[2].fill_(FIRST_FLAG)
         self.register_buffer("_table", torch.from_numpy(activity_table()).float(), persistent=False)
         self._table: Tensor
-        taps = torch.zeros(len(NEIGHBOURS), 1, 3, 3)
-        for k, (i, j) in enumerate(NEIGHBOURS):
-            taps[k, 0, i + 1, j + 1] = 1
-        self.register_buffer("_taps", taps, persistent=False)
+        self.register_buffer("_taps", neighbour_taps(), persistent=False)
         self._taps: Tensor
 
     def nothing(self, n: int, rows: int, columns: int, device: torch.device) -> BlockSymbols:
@@ -102,13 +111,13 @@ class BlockEntropy(nn.Module):
             seen = self._class_inputs(past, offsets, mask)
             finite = steps.nan_to_num()  # what is no number makes the loss no number, and must not fail here
             scales = self._scales(_rounded(finite, 0.4), past, q, mask)[0]
-            symbols = _worthwhile(finite, scales, worth)
+            symbols = worthwhile(finite, scales, worth)
         scales, busy = self._scales(symbols, past, q, mask)
-        bits = _with_slope(laplace_bits(symbols.abs(), scales), steps, _slope(steps, scales.detach()))
-        prices = _class_prices(self._flags(busy, seen, q, mask))
+        bits = with_slope(laplace_bits(symbols.abs(), scales), steps, slope_of_bits(steps, scales.detach()))
+        prices = class_bits(self._flags(busy, seen, q, mask))
         classes = prices.gather(1, busy.long())
-        rising = _class_slope(prices.detach(), busy) * (steps.abs() > LIVELY) * steps.sign()
-        classes = _with_slope(classes.expand_as(steps) / N_CHANNELS, steps, rising)
+        rising = class_slope(prices.detach(), busy, CENTRES) * (steps.abs() > LIVELY) * steps.sign()
+        classes = with_slope(classes.expand_as(steps) / N_CHANNELS, steps, rising)
         return symbols, bits.sum((1, 2, 3)), classes.sum((1, 2, 3))
 
     def _past(self, previous: BlockSymbols, known: Tensor, motion: Tensor, merged: Tensor | None) -> dict[str, Tensor]:
@@ -153,9 +162,7 @@ class BlockEntropy(nn.Module):
         return LAPLACE_MIN * torch.exp(index * LAPLACE_STEP), busy
 
     def _around(self, x: Tensor, mask: GroupMask | None) -> Tensor:
-        """(N, 8, H/8, W/8): the values (N, 1, H/8, W/8) of the blocks beside each, 0 where none of its group is."""
-        bias = x.new_zeros(len(NEIGHBOURS))
-        return F.conv2d(x, self._taps, bias, padding=1) if mask is None else mask.convolve(x, self._taps, bias)
+        return beside_each(x, self._taps, mask)
 
     def _class_inputs(self, past: dict[str, Tensor], offsets: Tensor, mask: GroupMask | None) -> Tensor:
         """(N, 28, H/8, W/8) inputs of the even head."""
@@ -175,18 +182,37 @@ class BlockEntropy(nn.Module):
 
     def _flags(self, busy: Tensor, inputs: Tensor, q: Tensor, mask: GroupMask | None) -> Tensor:
         """Tables (N, 7, H/8, W/8) of the flags of every block. busy: classes; inputs: of the even head."""
-        i, j = (torch.arange(n, device=busy.device) for n in busy.shape[2:])
-        even = (i[:, None] + j) % 2 == 0
+        even = even_blocks(busy)
         with torch.no_grad():
             more = torch.cat([inputs, 16 * self._around(busy * even, mask)], dim=1)
         return torch.where(even, self.even_head.index(inputs, q), self.odd_head.index(more, q))
 
 
-def _class_prices(flags: Tensor) -> Tensor:
+def even_blocks(busy: Tensor) -> Tensor:
+    """(H/8, W/8) bool: blocks of the first pass. busy: (N, 1, H/8, W/8)."""
+    i, j = (torch.arange(n, device=busy.device) for n in busy.shape[2:])
+    return (i[:, None] + j) % 2 == 0
+
+
+def class_bits(flags: Tensor) -> Tensor:
     """Bits (N, 8, H/8, W/8) of each class, from the tables of its flags (N, 7, H/8, W/8)."""
     logits = (flags - FLAG_MIDDLE) / FLAG_STEP
     ones = F.pad(F.softplus(-logits).cumsum(1), (0, 0, 0, 0, 1, 0))
     return (ones + F.pad(F.softplus(logits), (0, 0, 0, 0, 0, 1))) / math.log(2)
+
+
+def neighbour_taps() -> Tensor:
+    """(8, 1, 3, 3): what beside_each looks at."""
+    taps = torch.zeros(len(NEIGHBOURS), 1, 3, 3)
+    for k, (i, j) in enumerate(NEIGHBOURS):
+        taps[k, 0, i + 1, j + 1] = 1
+    return taps
+
+
+def beside_each(x: Tensor, taps: Tensor, mask: GroupMask | None) -> Tensor:
+    """(N, 8, H/8, W/8): the values (N, 1, H/8, W/8) of the blocks beside each, 0 where none of its group is."""
+    bias = x.new_zeros(len(NEIGHBOURS))
+    return F.conv2d(x, taps, bias, padding=1) if mask is None else mask.convolve(x, taps, bias)
 
 
 def _busy(total: Tensor) -> Tensor:
@@ -197,7 +223,7 @@ def _rounded(steps: Tensor, offset: float) -> Tensor:
     return torch.floor(steps.abs() + offset).copysign(steps)
 
 
-def _worthwhile(steps: Tensor, scales: Tensor, worth: Tensor) -> Tensor:
+def worthwhile(steps: Tensor, scales: Tensor, worth: Tensor) -> Tensor:
     """Nearest integers, or the smaller neighbour where it saves more bits than its error costs."""
     near = torch.round(steps).abs()
     saving = laplace_bits(near, scales) - laplace_bits((near - 1).clamp_min(0), scales)
@@ -206,20 +232,21 @@ def _worthwhile(steps: Tensor, scales: Tensor, worth: Tensor) -> Tensor:
     return torch.where(smaller, near - 1, near).copysign(steps)
 
 
-def _slope(steps: Tensor, scales: Tensor) -> Tensor:
+def slope_of_bits(steps: Tensor, scales: Tensor) -> Tensor:
     """How bits rise with a latent under noise of one step."""
     with torch.no_grad():
         size = steps.abs()
         return (laplace_bits(size + 0.5, scales) - laplace_bits((size - 0.5).abs(), scales)) * steps.sign()
 
 
-def _class_slope(prices: Tensor, busy: Tensor) -> Tensor:
-    """How the bits of the class rise with the sum of magnitudes, (N, 1, H/8, W/8)."""
-    centres = prices.new_tensor(CENTRES)
+def class_slope(prices: Tensor, busy: Tensor, centres_of: Sequence[float]) -> Tensor:
+    """How the bits of the class rise with the sum of magnitudes, (N, 1, H/8, W/8). centres_of: sums of each class."""
+    centres = prices.new_tensor(centres_of)
     above, below = (busy + 1).clamp_max(N_CLASSES - 1).long(), (busy - 1).clamp_min(0).long()
     rise = prices.gather(1, above) - prices.gather(1, below)
     return (rise / (centres[above] - centres[below])).clamp(0, 6)
 
 
-def _with_slope(value: Tensor, steps: Tensor, slope: Tensor) -> Tensor:
+def with_slope(value: Tensor, steps: Tensor, slope: Tensor) -> Tensor:
+    """The value, with a gradient that is not its own. slope: of the value, by steps."""
     return value + slope * (steps - steps.detach())

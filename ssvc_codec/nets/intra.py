@@ -6,6 +6,7 @@ hyper-latents at 1/32, g_a and g_s the transforms, h_a and h_s their hyper pair.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import NamedTuple
 
@@ -14,15 +15,26 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..entropy.tables import SCALE_MIN
-from .blocks import DepthwiseBlock, GainTable, GroupMask, MaskedConv, Pointwise, round_ste, silu
+from .blocks import DepthwiseBlock, GainTable, Pointwise, round_ste, silu
+from .key_blocks import KeyBlocks
+from .mending import Mending, MendSizes, Stack
+from .pictures import HALF_CHANNELS, PLANE_CHANNELS, Masks, merge_planes, split_planes, to_half
 from .scale_head import SCALE_STEP, ScaleHead
 from .symbol_tables import SymbolTables
 
-__all__ = ["IntraConfig", "IntraNet", "IntraOutput", "Masks", "merge_planes", "split_planes", "to_half"]
+__all__ = [
+    "HALF_CHANNELS",
+    "PLANE_CHANNELS",
+    "IntraConfig",
+    "IntraNet",
+    "IntraOutput",
+    "Masks",
+    "merge_planes",
+    "split_planes",
+    "to_half",
+]
 
 ANCHOR_RUN = 96  # channels
-HALF_CHANNELS = 6  # 4 luma + 1 + 1 chroma samples of a 2x2 block
-PLANE_CHANNELS = 96  # 64 luma + 16 + 16 chroma samples of an 8x8 block
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,21 +46,31 @@ class IntraConfig:
     n_y: int = 384  # as many as a 16x16 block has samples: nothing is lost before quantisation
     n_z: int = 32
     analysis8: int = 3  # blocks
-    analysis16: int = 2
+    analysis16: int = 4
+    context16: int = 4  # blocks of the means that know the first half
     mend_width: int = 32  # channels at 1/2
     mend_layers: int = 3  # between the first and the last
+    mend_width8: int = 128  # at 1/8, between the first and these; 0: nothing there
+    mend_width16: int = 192  # at 1/16, between those at 1/8
+    blocks: int = (
+        128  # channels at 1/8 where groups may be coded in blocks of 8x8, see nets.key_blocks; 0: they may not
+    )
 
     def to_dict(self) -> dict[str, int]:
         """Plain numbers for JSON."""
         return asdict(self)
 
+    @property
+    def mending(self) -> MendSizes:
+        """Of the network that mends the picture."""
+        return MendSizes(self.mend_width, self.mend_layers, self.mend_width8, self.mend_width16, self.n_y)
 
-class Masks(NamedTuple):
-    """The group mask at each resolution; None where there is one group."""
-
-    at2: GroupMask | None = None
-    at8: GroupMask | None = None
-    at16: GroupMask | None = None
+    @classmethod
+    def of(cls, values: object) -> IntraConfig:
+        """That of a model's config.json. Raises TypeError."""
+        if not isinstance(values, Mapping):
+            raise TypeError("the sizes of the intra networks are no table")
+        return cls(**{"context16": 2, "mend_width8": 0, "blocks": 0, **values})
 
 
 class IntraOutput(NamedTuple):
@@ -61,56 +83,16 @@ class IntraOutput(NamedTuple):
     z_scale: Tensor  # (N, C_z, 1, 1)
 
 
-def merge_planes(y: Tensor, u: Tensor, v: Tensor) -> Tensor:
-    """Planes of even size, multiples of 8 and 4, to one tensor (N, 96, H/8, W/8).
-
-    y: (N, 1, H, W); u, v: (N, 1, H/2, W/2); any float range.
-    """
-    return torch.cat([F.pixel_unshuffle(y, 8), F.pixel_unshuffle(u, 4), F.pixel_unshuffle(v, 4)], dim=1)
-
-
-def to_half(x: Tensor) -> Tensor:
-    """Merged planes (N, 96, H/8, W/8) at 1/2: (N, 6, H/2, W/2), luma samples of 2x2 blocks, U, V."""
-    return F.pixel_shuffle(x[:, _HALF_ORDER.to(x.device)], 4)
-
-
-def split_planes(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Planes y (N, 1, H, W), u and v (N, 1, H/2, W/2) of what to_half gives."""
-    return F.pixel_shuffle(x[:, :4], 2), x[:, 4:5], x[:, 5:]
-
-
-def _half_order() -> Tensor:
-    """Merged channels in the order in which pixel_shuffle by 4 wants them."""
-    luma = torch.arange(64).view(4, 2, 4, 2).permute(1, 3, 0, 2).reshape(-1)
-    return torch.cat([luma, torch.arange(64, PLANE_CHANNELS)])
-
-
-_HALF_ORDER = _half_order()
-
-
-class _Stack(nn.Module):
-    """Depthwise blocks in a row."""
-
-    def __init__(self, channels: int, n_blocks: int) -> None:
-        super().__init__()
-        self.blocks = nn.ModuleList([DepthwiseBlock(channels) for _ in range(n_blocks)])
-
-    def forward(self, x: Tensor, mask: GroupMask | None) -> Tensor:
-        for block in self.blocks:
-            x = block(x, mask)
-        return x
-
-
 class _Analysis(nn.Module):
     """g_a: a linear block transform plus what the blocks add to it."""
 
     def __init__(self, c: IntraConfig) -> None:
         super().__init__()
         self.embed = Pointwise(PLANE_CHANNELS, c.width8, scale=2.0)
-        self.stack8 = _Stack(c.width8, c.analysis8)
+        self.stack8 = Stack(c.width8, c.analysis8)
         self.q_scale = GainTable(c.width8)
         self.down = Pointwise(4 * c.width8, c.width16)
-        self.stack16 = _Stack(c.width16, c.analysis16)
+        self.stack16 = Stack(c.width16, c.analysis16)
         self.head = Pointwise(c.width16, c.n_y, scale=0.0)
         self.linear = Pointwise(4 * PLANE_CHANNELS, c.n_y)
 
@@ -121,33 +103,18 @@ class _Analysis(nn.Module):
             return self.head(h.float()) + self.linear(F.pixel_unshuffle(x.float(), 2))
 
 
-class _Synthesis(nn.Module):
-    """g_s: the inverse linear transform, and a small network at 1/2 that mends its picture.
-
-    At 1/2 one kernel serves every position; at 1/8 each of the 64 samples of a block would
-    have to learn its own (docs/decisions/0005-complete-linear-transform.md).
-    """
+class _Synthesis(Mending):
+    """g_s: the inverse linear transform, and a network that mends its picture."""
 
     def __init__(self, c: IntraConfig) -> None:
-        super().__init__()
+        super().__init__(c.mending)
         self.linear = Pointwise(c.n_y, 4 * PLANE_CHANNELS)
-        self.first = MaskedConv(HALF_CHANNELS, c.mend_width, scale=4.0)
-        self.phase = nn.Parameter(torch.zeros(1, c.mend_width, 8, 8))  # where in its 16x16 block a position is
-        self.q_scale = GainTable(c.mend_width)
-        self.middle = nn.ModuleList([MaskedConv(c.mend_width, c.mend_width) for _ in range(c.mend_layers)])
-        self.last = MaskedConv(c.mend_width, HALF_CHANNELS, scale=0.02)
-        self.q_last = GainTable(HALF_CHANNELS)
 
     def forward(self, y_hat: Tensor, q: Tensor, masks: Masks) -> Tensor:
         """Returns (N, 6, H/2, W/2): see to_half."""
         with torch.autocast(y_hat.device.type, enabled=False):
             picture = to_half(F.pixel_shuffle(self.linear(y_hat.float()), 2))
-        h = picture.to(self.first.weight.dtype).contiguous(memory_format=torch.channels_last)
-        phase = self.phase.to(h.dtype).repeat(1, 1, h.shape[2] // 8, h.shape[3] // 8)
-        h = silu(self.q_scale.multiply(self.first(h, masks.at2) + phase, q))
-        for layer in self.middle:
-            h = silu(layer(h, masks.at2))
-        return picture + self.q_last.multiply(self.last(h, masks.at2).float(), q)
+        return self.mend(picture, y_hat, q, masks)
 
 
 class _HyperAnalysis(nn.Module):
@@ -156,7 +123,7 @@ class _HyperAnalysis(nn.Module):
     def __init__(self, c: IntraConfig) -> None:
         super().__init__()
         self.embed = Pointwise(c.n_y, c.width16)
-        self.stack16 = _Stack(c.width16, 1)
+        self.stack16 = Stack(c.width16, 1)
         self.down = Pointwise(4 * c.width16, c.width16, scale=1.4)
         self.head = Pointwise(c.width16, c.n_z)
 
@@ -178,7 +145,7 @@ class _Means(nn.Module):
         self.first = DepthwiseBlock(c.width16)
         self.first_head = Pointwise(c.width16, c.n_y, scale=0.0)
         self.context = Pointwise(c.n_y, c.width16)
-        self.second = _Stack(c.width16, 2)
+        self.second = Stack(c.width16, c.context16)
         self.second_head = Pointwise(c.width16, c.n_y, scale=0.0)
 
     def features(self, z_hat: Tensor, q: Tensor, masks: Masks) -> Tensor:
@@ -214,6 +181,7 @@ class IntraNet(nn.Module):
         self.z_gain = GainTable(c.n_z, first=0.3, last=1.5)
         self.z_scale = GainTable(c.n_z)  # standard deviation of z in quantiser steps
         self.symbol_tables = SymbolTables()
+        self.blocks = KeyBlocks(MendSizes(width8=c.blocks, width16=3 * c.blocks // 2)) if c.blocks else None
 
     def anchor_mask(self, height: int, width: int, device: torch.device) -> Tensor:
         """(C_y, H, W) bool: the first half of the checkerboard; it alternates every ANCHOR_RUN channels."""

@@ -5,7 +5,6 @@ Blocks of 8 rather than 16: what is left after the warp is narrow, along borders
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import numpy as np
@@ -17,18 +16,16 @@ from ..entropy.blocks import N_CHANNELS
 from ..entropy.plain_tables import MENDED_SHAPE, plain_frequencies
 from .block_entropy import BlockEntropy, BlockSymbols
 from .blocks import DepthwiseBlock, GainTable, MaskedConv, Pointwise, silu
+from .cosines import SUM_WEIGHTS, block_transform, start_gains, step_worth
 from .half import InterConfig, InterMasks, half_to_merged
 from .intra import HALF_CHANNELS, PLANE_CHANNELS, to_half
-from .lagrangian import LAMBDA_FIRST, LAMBDA_LAST, PLANE_WEIGHTS, lambda_of
 from .latents import Symbols
 from .offset_entropy import OffsetEntropy, Offsets
 
-__all__ = ["MENDED_START", "MendedTables", "ResidualCodec", "ResidualOutput", "block_transform"]
+__all__ = ["MENDED_START", "MendedTables", "ResidualCodec", "ResidualOutput"]
 
 PHASES = 4  # positions of the 1/2 grid in a block, on each side
 MENDED_START = (0.7, 0.3)  # likelihoods of the flag
-STEP_WORTH = 9.0  # bits that a squared quantiser step of error is worth, to start from
-SUM_WEIGHTS = torch.tensor([PLANE_WEIGHTS[0]] * 64 + [4 * PLANE_WEIGHTS[1]] * 16 + [4 * PLANE_WEIGHTS[2]] * 16)
 
 
 class ResidualOutput(NamedTuple):
@@ -39,23 +36,6 @@ class ResidualOutput(NamedTuple):
     busy_bits: Tensor  # (N,) of classes
     offset_bits: Tensor  # (N,) of offsets, with gradients for their heads alone
     symbols: BlockSymbols
-
-
-def block_transform() -> Tensor:
-    """(96, 96): rows are cosines of the luma of an 8x8 block and of its 4x4 of U and V, lowest frequencies first.
-
-    The first 16 rows are 10 of luma, 3 of U and 3 of V.
-    """
-
-    def cosines(n: int) -> Tensor:
-        k, i = torch.arange(n)[:, None], torch.arange(n)[None]
-        rows = torch.cos(math.pi * (2 * i + 1) * k / (2 * n)) * math.sqrt(2 / n)
-        rows[0] /= math.sqrt(2)
-        return torch.kron(rows, rows)[sorted(range(n * n), key=lambda k: (k // n + k % n, k // n))]
-
-    rows = torch.block_diag(cosines(8), cosines(4), cosines(4))
-    order = [*range(10), 64, 65, 66, 80, 81, 82]
-    return rows[order + [k for k in range(N_CHANNELS) if k not in order]]
 
 
 class MendedTables(nn.Module):
@@ -99,10 +79,7 @@ class ResidualCodec(nn.Module):
         rows = block_transform()
         self.linear.weight.copy_(rows)
         self.linear_back.weight.copy_(rows.t())
-        weight = 255**2 * (rows.square() @ SUM_WEIGHTS)  # of the squared error of a latent
-        for row, fine in zip(self.y_gain.log_gain, torch.linspace(0, 1, self.y_gain.log_gain.shape[0]), strict=True):
-            lmbda = LAMBDA_FIRST * (LAMBDA_LAST / LAMBDA_FIRST) ** float(fine)
-            row.copy_(0.5 * (lmbda * weight / STEP_WORTH).log())
+        start_gains(self.y_gain, 255**2 * (rows.square() @ SUM_WEIGHTS))
 
     def analysis(self, x: Tensor, predicted: Tensor, q: Tensor, masks: InterMasks) -> Tensor:
         """Latents (N, 96, H/8, W/8). x: (N, 96, H/8, W/8); predicted: (N, 6, H/2, W/2)."""
@@ -129,14 +106,7 @@ class ResidualCodec(nn.Module):
         """Bits that one squared step of error is worth, (N, 96, 1, 1), or (N, 96, *size); q as GainTable takes it."""
         weights = SUM_WEIGHTS.to(q.device) * 255**2
         share = (self.linear_back.weight.detach().float().square() * weights[:, None]).sum(0)
-        lmbda = lambda_of(q.float())
-        if q.ndim == 1:
-            lmbda = lmbda[:, None, None, None]
-        else:
-            lmbda = lmbda.repeat_interleave(size[0] // q.shape[1], 1).repeat_interleave(size[1] // q.shape[2], 2)[
-                :, None
-            ]
-        return lmbda * share[:, None, None] / self.y_gain(q, size).detach().square()
+        return step_worth(share, self.y_gain, q, size)
 
     def code(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +14,15 @@ from torch import Tensor
 from ..entropy import IntegerBlockHeads, IntegerScaleHead
 from ..entropy.block_heads import BLOCK_HEADS
 from ..entropy.class_flags import flag_frequencies
+from ..entropy.key_heads import KEY_HEADS, IntegerKeyHeads
+from ..entropy.plain_tables import plain_frequencies
 from ..entropy.tables import LAPLACE_MIN, N_TABLES, SCALE_MIN, laplace_tables
 from ..entropy.vector_head import IntegerVectorHead
 from ..inference.loading import load_tables
 from ..nets.blocks import GainTable
 from ..nets.inter import InterConfig, InterNet
 from ..nets.intra import IntraConfig, IntraNet
+from ..nets.key_blocks import KeyBlocks
 from ..nets.laplace import LAPLACE_STEP
 from ..nets.residual import ResidualCodec
 from ..nets.scale_head import SCALE_STEP, WEIGHT_BITS, ScaleHead
@@ -28,6 +31,8 @@ from ..weights import Model
 __all__ = ["export_intra", "export_model", "import_inter", "import_intra"]
 
 GAUSSIAN, LAPLACE = (SCALE_MIN, SCALE_STEP), (LAPLACE_MIN, LAPLACE_STEP)
+# Likelihood that a group is in blocks, by q >> 3: fine ones are.
+CODING_START = 2.0 ** -np.array([6.0, 5, 4, 3, 2, 1, 1, 1])
 EXACT = ("log_gain", "linear.weight", "linear_back.weight")  # parameters kept in float32
 
 
@@ -71,14 +76,40 @@ def _block_heads(residual: ResidualCodec) -> list[tuple[str, ScaleHead]]:
     return found
 
 
+def _head_tensors(head: ScaleHead, prefix: str) -> dict[str, np.ndarray]:
+    tensors = {name: value.numpy() for name, value in head.export().items()}
+    for name in ("weight1", "weight2", "weight3"):
+        tensors[name] = tensors[name].astype(np.int16)
+    return {f"{prefix}.{name}": value for name, value in tensors.items()}
+
+
+def _parts(tensors: Mapping[str, np.ndarray], prefix: str, parts: Collection[str]) -> dict[str, dict[str, np.ndarray]]:
+    """Tensors of each head of a prefix."""
+    return {
+        part: {
+            name.removeprefix(f"{prefix}.{part}."): value
+            for name, value in tensors.items()
+            if name.startswith(f"{prefix}.{part}.")
+        }
+        for part in parts
+    }
+
+
+def _key_tensors(blocks: KeyBlocks) -> dict[str, np.ndarray]:
+    """Integer heads of I frames in blocks, tables of flags of their classes."""
+    coding = plain_frequencies(np.stack([1 - CODING_START, CODING_START], axis=1))
+    tensors: dict[str, np.ndarray] = {"blocks.flags": flag_frequencies(), "blocks.coding": coding}
+    for part in KEY_HEADS:
+        tensors |= _head_tensors(blocks.head(part), f"blocks.{part}")
+    return tensors
+
+
 def _block_tensors(residual: ResidualCodec) -> dict[str, np.ndarray]:
     """Integer heads of RESIDUAL, its tables, those of flags of classes."""
     mended = residual.mended_tables.state_dict()["rows"].cpu().numpy().astype(np.uint32)
     tensors: dict[str, np.ndarray] = {"residual.flags": flag_frequencies(), "residual.mended": mended}
     for part, head in _block_heads(residual):
-        tensors |= {f"residual.{part}.{name}": value.numpy() for name, value in head.export().items()}
-        for name in ("weight1", "weight2", "weight3"):
-            tensors[f"residual.{part}.{name}"] = tensors[f"residual.{part}.{name}"].astype(np.int16)
+        tensors |= _head_tensors(head, f"residual.{part}")
     return tensors
 
 
@@ -94,6 +125,8 @@ def export_model(intra: IntraNet, inter: InterNet | None, folder: Path, *, name:
     """
     folder.mkdir(parents=True, exist_ok=True)
     tensors = _network_tensors(intra, "intra")
+    if intra.blocks is not None:
+        tensors |= _key_tensors(intra.blocks)
     heads = {"intra": _integer_tensors(intra.scale_head, intra.z_gain, intra.z_scale)}
     config: dict[str, object] = {"name": name, "intra": intra.config.to_dict()}
     if inter is not None:
@@ -104,19 +137,18 @@ def export_model(intra: IntraNet, inter: InterNet | None, folder: Path, *, name:
             tensors |= {f"merge.{key}": value.cpu().numpy().astype(np.uint32) for key, value in values}
         latents = inter.motion.latents
         heads["motion"] = _integer_tensors(latents.scale_head, latents.z_gain, latents.z_scale, spacing=LAPLACE)
-        tensors |= _table_tensors("laplace", laplace_tables())
         tensors |= _block_tensors(inter.residual)
     for kind, integers in heads.items():
         tensors |= {f"{kind}.head.{key}": value for key, value in integers.items()}
+    if inter is not None or intra.blocks is not None:
+        tensors |= _table_tensors("laplace", laplace_tables())
     tensors |= _table_tensors("tables", intra.symbol_tables.tables())
     kinds = {"intra": IntegerScaleHead, "motion": IntegerVectorHead}
     answers = {kind: kinds[kind](head).known_answer() for kind, head in heads.items()}
     if inter is not None:
-        parts = [
-            {k.removeprefix(f"residual.{part}."): v for k, v in tensors.items() if k.startswith(f"residual.{part}.")}
-            for part in BLOCK_HEADS
-        ]
-        answers["residual"] = IntegerBlockHeads(*parts).known_answer()
+        answers["residual"] = IntegerBlockHeads(*_parts(tensors, "residual", BLOCK_HEADS).values()).known_answer()
+    if intra.blocks is not None:
+        answers["blocks"] = IntegerKeyHeads(_parts(tensors, "blocks", KEY_HEADS)).known_answer()
     config |= {"known_answer": answers, "about": about}
     save_file({key: np.ascontiguousarray(value) for key, value in tensors.items()}, folder / "weights.safetensors")
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
@@ -155,13 +187,19 @@ def import_intra(model: Model) -> IntraNet:
     The scale head comes back from its integers, exactly; biases per q_index are
     read at the anchors.
     """
-    net = IntraNet(IntraConfig(**model.config["intra"]))  # type: ignore[arg-type]
+    net = IntraNet(IntraConfig.of(model.config["intra"]))
     state = dict(net.state_dict())
     for key, value in model.group("intra").items():
         if key in state:
             state[key] = torch.from_numpy(np.asarray(value).astype(np.float32))
     head = {key: torch.from_numpy(np.asarray(v).astype(np.float32)) for key, v in model.group("intra.head").items()}
     state |= _scale_head_state(head, net.config.n_y)
+    if net.blocks is not None:
+        for part, n in KEY_HEADS.items():
+            stored = model.group(f"blocks.{part}").items()
+            head = {k: torch.from_numpy(np.asarray(v).astype(np.float32)) for k, v in stored}
+            values = _scale_head_state(head, n, positions=1)
+            state |= {f"blocks.entropy.{name.replace('scale_head', part)}": v for name, v in values.items()}
     net.load_state_dict(state)
     net.symbol_tables.put(load_tables(model))
     return net

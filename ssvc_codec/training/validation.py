@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ..frame import Frame, VideoFormat
 from ..inference.intra import IntraCoder
+from ..inference.merge_coding import CellGrid
 from ..nets.distortion import Tune, distortion, similarity_db
 from ..weights import load_model
 from .rate import lambda_of
@@ -55,8 +56,8 @@ def _code(coder: IntraCoder, clip: Clip, q_index: int, tune: Tune) -> tuple[floa
     rows, columns = -(-height // 32), -(-width // 32)
     q = np.full((rows, columns), q_index)
     groups = np.zeros((rows, columns), np.uint16)
-    symbols = coder.analyse(frame, q, groups)[0]
-    string = coder.write(symbols, q.reshape(-1))
+    symbols = coder.analyse(frame, q, groups, blocks=False)[0]
+    string = coder.write(symbols, q.reshape(-1), CellGrid(np.arange(q.size), columns))
     decoded = coder.decode({0: string}, q, groups, video)
     errors = [np.mean((a.astype(float) - b) ** 2) for a, b in zip(planes, decoded, strict=True)]
     psnr = [10 * np.log10(255**2 / max(error, 1e-3)) for error in errors]

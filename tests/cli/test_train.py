@@ -20,7 +20,20 @@ if TYPE_CHECKING:
 
     from .conftest import Result
 
-INTRA = IntraConfig(width8=16, width16=24, n_y=24, n_z=4, analysis8=1, analysis16=1, mend_width=8, mend_layers=1)
+INTRA = IntraConfig(
+    width8=16,
+    width16=24,
+    n_y=24,
+    n_z=4,
+    analysis8=1,
+    analysis16=1,
+    context16=1,
+    mend_width=8,
+    mend_layers=1,
+    mend_width8=8,
+    mend_width16=8,
+    blocks=8,
+)
 INTER = InterConfig(motion_width=16, refine_width8=16, mend_width=8)
 
 

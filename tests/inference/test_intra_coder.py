@@ -15,6 +15,7 @@ from ssvc_codec.encoder import Encoder
 from ssvc_codec.errors import BitstreamError, ChecksumError, LimitError, ModelError
 from ssvc_codec.frame import Frame, VideoFormat
 from ssvc_codec.inference.intra import IntraCoder
+from ssvc_codec.inference.merge_coding import CellGrid
 from ssvc_codec.packet import Packet
 from ssvc_codec.weights import load_model
 
@@ -101,7 +102,8 @@ def test_decoded_symbols_are_those_that_were_encoded() -> None:
     symbols = coder.analyse(frame, q, groups)
     for group, coded in symbols.items():
         n = int((groups == group).sum())
-        again = coder.read(coder.write(coded, np.full(n, 35)), np.full(n, 35))
+        grid = CellGrid(np.flatnonzero(groups.reshape(-1) == group), groups.shape[1])
+        again = coder.read(coder.write(coded, np.full(n, 35), grid), np.full(n, 35), grid)
         assert np.array_equal(coded.z, again.z)
         assert np.array_equal(coded.y, again.y)
 

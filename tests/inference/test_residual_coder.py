@@ -21,7 +21,7 @@ from ssvc_codec.inference.mended import MENDED, OFFSETS, MendedFlags, without_sy
 from ssvc_codec.inference.merge_coding import CellGrid
 from ssvc_codec.inference.residual import ResidualCoder
 from ssvc_codec.inference.rows import rows_by_group, z_rows
-from ssvc_codec.nets.block_entropy import BlockSymbols, _class_prices
+from ssvc_codec.nets.block_entropy import BlockSymbols, class_bits
 from ssvc_codec.nets.half import InterConfig
 from ssvc_codec.nets.laplace import LAPLACE_STEP
 from ssvc_codec.nets.masking import BorderMask
@@ -127,7 +127,7 @@ def test_tables_are_those_of_training(codec: ResidualCodec, coder: ResidualCoder
         scales, busy = entropy._scales(at8(symbols.y), of, torch.tensor([float(q)]), mask)
         offsets = torch.from_numpy(symbols.z[:, OFFSETS]).float().view(1, ROWS, COLUMNS, -1).permute(0, 3, 1, 2)
         flags = entropy._flags(busy, entropy._class_inputs(of, offsets, mask), torch.tensor([float(q)]), mask)
-        prices = _class_prices(flags)
+        prices = class_bits(flags)
     index = ((scales / LAPLACE_MIN).log() / LAPLACE_STEP).round().clamp(1, 63).long()
 
     def rows_of(x: torch.Tensor) -> NDArray[np.float64]:

@@ -6,7 +6,20 @@ import torch
 from ssvc_codec.nets.blocks import GainTable
 from ssvc_codec.nets.intra import IntraConfig, IntraNet, merge_planes, split_planes, to_half
 
-SMALL = IntraConfig(width8=16, width16=24, n_y=24, n_z=4, analysis8=1, analysis16=1, mend_width=8, mend_layers=1)
+SMALL = IntraConfig(
+    width8=16,
+    width16=24,
+    n_y=24,
+    n_z=4,
+    analysis8=1,
+    analysis16=1,
+    context16=1,
+    mend_width=8,
+    mend_layers=1,
+    mend_width8=8,
+    mend_width16=8,
+    blocks=8,
+)
 
 
 def test_planes_come_back_from_the_merged_tensor() -> None:

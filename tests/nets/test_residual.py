@@ -7,13 +7,14 @@ import pytest
 import torch
 
 from ssvc_codec.entropy.tables import N_TABLES, laplace_scale_of_index, laplace_tables
-from ssvc_codec.nets.block_entropy import BlockSymbols, _class_prices
+from ssvc_codec.nets.block_entropy import BlockSymbols, class_bits
+from ssvc_codec.nets.cosines import block_transform
 from ssvc_codec.nets.half import InterConfig, InterMasks
 from ssvc_codec.nets.intra import merge_planes, to_half
 from ssvc_codec.nets.laplace import laplace_bits
 from ssvc_codec.nets.latents import Symbols
 from ssvc_codec.nets.masking import BorderMask, TwoGroupMask
-from ssvc_codec.nets.residual import ResidualCodec, ResidualOutput, block_transform
+from ssvc_codec.nets.residual import ResidualCodec, ResidualOutput
 
 GRID = torch.tensor([[0, 0, 1, 1], [0, 1, 1, 1], [0, 0, 0, 0]])
 Q = torch.tensor([40.0])
@@ -135,7 +136,7 @@ def test_fresh_heads_take_one_flag_in_ten_to_be_1() -> None:
     past = entropy._past(entropy.nothing(1, 3, 4, busy.device), torch.zeros(1, 1, 12, 16), random_motion(2).y, None)
     with torch.no_grad():
         flags = entropy._flags(busy, entropy._class_inputs(past, torch.zeros(1, 9, 3, 4), None), Q, None)
-        shares = torch.exp2(-_class_prices(flags))
+        shares = torch.exp2(-class_bits(flags))
     torch.testing.assert_close(shares.sum(1), torch.ones(1, 12, 16))
     left = shares.flip(1).cumsum(1).flip(1)  # P(c >= k)
     assert 0.05 < float((left[:, 1:] / left[:, :-1]).mean()) < 0.2

@@ -22,7 +22,20 @@ class Small(NamedTuple):
     inter: InterConfig
 
 
-_INTRA = IntraConfig(width8=16, width16=24, n_y=24, n_z=4, analysis8=1, analysis16=1, mend_width=8, mend_layers=1)
+_INTRA = IntraConfig(
+    width8=16,
+    width16=24,
+    n_y=24,
+    n_z=4,
+    analysis8=1,
+    analysis16=1,
+    context16=1,
+    mend_width=8,
+    mend_layers=1,
+    mend_width8=8,
+    mend_width16=8,
+    blocks=8,
+)
 _INTER = InterConfig(
     n_motion_z=4,
     motion_width=16,

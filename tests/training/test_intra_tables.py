@@ -11,6 +11,7 @@ from ssvc_codec.entropy import SymbolCoder, gaussian_tables
 from ssvc_codec.frame import Frame, VideoFormat
 from ssvc_codec.inference.intra import IntraCoder
 from ssvc_codec.inference.loading import load_tables
+from ssvc_codec.inference.merge_coding import CellGrid
 from ssvc_codec.nets.intra import IntraConfig, IntraNet
 from ssvc_codec.training.export import export_intra, export_model, import_inter, import_intra
 from ssvc_codec.training.intra import IntraTrainer, TrainOptions
@@ -112,10 +113,11 @@ def test_tables_fitted_to_a_model_code_its_pictures_in_fewer_bytes(data: Path, t
     sizes = []
     for folder in (model, str(tmp_path / "out")):
         coder = IntraCoder(load_model(folder), device="cpu", reduced_precision=False)
-        symbols = coder.analyse(frame, q, groups)
+        symbols = coder.analyse(frame, q, groups, blocks=False)
         strings = coder.write_groups(symbols, q, groups)
         for group, string in strings.items():
-            read = coder.read(string, q.reshape(-1)[groups.reshape(-1) == group])
+            rows = np.flatnonzero(groups.reshape(-1) == group)
+            read = coder.read(string, q.reshape(-1)[rows], CellGrid(rows, groups.shape[1]))
             assert np.array_equal(read.z, symbols[group].z)
             assert np.array_equal(read.y, symbols[group].y)
         sizes.append(sum(len(string) for string in strings.values()))
@@ -162,7 +164,7 @@ def test_training_of_i_frames_keeps_counted_tables_when_it_goes_on(
 
 
 def test_a_state_from_before_there_were_such_tables_is_loaded() -> None:
-    config = IntraConfig(width8=16, width16=24, n_y=24, n_z=4)
+    config = IntraConfig(width8=16, width16=24, n_y=24, n_z=4, blocks=8)
     old = {k: v for k, v in IntraNet(config).state_dict().items() if "symbol_tables" not in k}
     net = IntraNet(config)
     net.load_state_dict(old)

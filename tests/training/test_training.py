@@ -16,7 +16,20 @@ from ssvc_codec.training.sampling import random_masks
 from ssvc_codec.training.shards import ShardWriter, read_shards
 from ssvc_codec.weights import load_model
 
-SMALL = IntraConfig(width8=16, width16=24, n_y=24, n_z=4, analysis8=1, analysis16=1, mend_width=8, mend_layers=1)
+SMALL = IntraConfig(
+    width8=16,
+    width16=24,
+    n_y=24,
+    n_z=4,
+    analysis8=1,
+    analysis16=1,
+    context16=1,
+    mend_width=8,
+    mend_layers=1,
+    mend_width8=8,
+    mend_width16=8,
+    blocks=8,
+)
 
 
 @pytest.fixture
