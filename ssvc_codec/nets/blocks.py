@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["DepthwiseBlock", "GainTable", "GroupMask", "MaskedConv", "Pointwise", "round_ste", "silu"]
+__all__ = ["DepthwiseBlock", "GainTable", "GroupMask", "MaskedConv", "Pointwise", "pointwise", "round_ste", "silu"]
 
 N_ANCHORS = 8
 MAX_Q_INDEX = 63
@@ -56,11 +56,11 @@ class Pointwise(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x: (N, C_in, H, W). Returns (N, C_out, H, W)."""
-        return _pointwise(x, self.weight, self.bias)
+        return pointwise(x, self.weight, self.bias)
 
 
-def _pointwise(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """1x1 convolution, by whichever of torch's routes is fast.
+def pointwise(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """1x1 convolution, by whichever of torch's routes is fast. weight: (out, in); bias: (out,).
 
     Measured on one thread for 8160 positions, 192 to 192 channels, float32: matrix product 8.5 ms
     (MKL on a processor that is not Intel's), convolution 2.5 ms with oneDNN; yet torch

@@ -38,7 +38,7 @@ from .block_entropy import (
     with_slope,
     worthwhile,
 )
-from .blocks import GainTable, GroupMask
+from .blocks import GainTable, GroupMask, pointwise
 from .cosines import SUM_WEIGHTS, block_transform, cosines, start_gains, step_worth
 from .laplace import LAPLACE_STEP, laplace_bits
 from .mending import Mending, MendSizes
@@ -79,7 +79,7 @@ class KeyBlocks(nn.Module):
         )
         for name, value in (
             ("_transform", block_transform()),
-            ("_means", torch.kron(cosines(SIDE), cosines(SIDE))),
+            ("_means", torch.block_diag(*[torch.kron(cosines(SIDE), cosines(SIDE))] * MEANS.size)),
             ("_levels", torch.from_numpy(activity_table()).float()),
             ("_taps", neighbour_taps()),
         ):
@@ -102,25 +102,28 @@ class KeyBlocks(nn.Module):
     def analysis(self, x: Tensor) -> Tensor:
         """Latents (N, 96, H/8, W/8) float32 of merged planes (N, 96, H/8, W/8)."""
         with torch.autocast(x.device.type, enabled=False):
-            y = F.conv2d(x.float(), self._transform[:, :, None, None])
+            y = self._product(x.float(), self._transform)
             return self._with_means(y, self._means)
 
     def picture(self, y_hat: Tensor) -> Tensor:
         """The inverse: (N, 6, H/2, W/2) float32."""
         with torch.autocast(y_hat.device.type, enabled=False):
             y = self._with_means(y_hat.float(), self._means.t())
-            return to_half(F.conv2d(y, self._transform.t()[:, :, None, None]))
+            return to_half(self._product(y, self._transform.t()))
 
     def synthesis(self, y_hat: Tensor, q: Tensor, masks: Masks) -> Tensor:
         """The picture, mended: (N, 6, H/2, W/2) float32."""
         return self.mending.mend(self.picture(y_hat), F.pixel_unshuffle(y_hat, 2), q, masks)
 
-    @staticmethod
-    def _with_means(y: Tensor, matrix: Tensor) -> Tensor:
-        """With the means of the blocks of a cell taken through a matrix (16, 16)."""
-        cells = F.pixel_unshuffle(y[:, MEANS], SIDE).unflatten(1, (MEANS.size, -1))
-        means = F.pixel_shuffle(torch.einsum("ij,npjhw->npihw", matrix, cells).flatten(1, 2), SIDE)
+    @classmethod
+    def _with_means(cls, y: Tensor, matrix: Tensor) -> Tensor:
+        """With the means of the blocks of a cell taken through a matrix (48, 48), Y, U and V one after another."""
+        means = F.pixel_shuffle(cls._product(F.pixel_unshuffle(y[:, MEANS], SIDE), matrix), SIDE)
         return torch.cat([means[:, :1], y[:, 1:10], means[:, 1:2], y[:, 11:13], means[:, 2:], y[:, 14:]], dim=1)
+
+    @staticmethod
+    def _product(x: Tensor, matrix: Tensor) -> Tensor:
+        return pointwise(x, matrix, x.new_zeros(matrix.shape[0]))
 
     def worth(self, q: Tensor, size: tuple[int, int] = (1, 1)) -> Tensor:
         """Bits that one squared step of error is worth, (N, 96, 1, 1), or (N, 96, *size); q as GainTable takes it."""
