@@ -136,7 +136,7 @@ class KeyBlockCoder:
         return _Beginning(self._choice(q, 0))
 
     def _choice(self, q: NDArray[np.integer], value: int) -> Flags:
-        return self._coding, np.array([value], np.int32), _row(q)
+        return self._coding, np.array([value], np.int32)[: q.size], _row(q)
 
     def write(self, symbols: KeySymbols, q: NDArray[np.integer], grid: CellGrid) -> bytes:
         """The string of one group. q: (n,) of its cells."""
@@ -175,7 +175,7 @@ class KeyBlockCoder:
 
     def is_in_blocks(self, decoder: StringDecoder, q: NDArray[np.integer]) -> bool:
         """Reads how a group is coded. q: (n,) of its cells."""
-        return decoder.ans is not None and bool(self._coding.pop(decoder.ans, _row(q))[0])
+        return decoder.ans is not None and bool(self._coding.pop(decoder.ans, _row(q)).any())
 
     def read(self, decoder: StringDecoder, q: NDArray[np.integer], grid: CellGrid) -> KeySymbols:
         """The rest of the string of a group in blocks. q: (n,) of its cells. Raises BitstreamError."""
@@ -234,7 +234,7 @@ def _levels(differences: NDArray[np.int32]) -> NDArray[np.int64]:
 
 
 def _row(q: NDArray[np.integer]) -> NDArray[np.int64]:
-    """(1,) of `blocks.coding`."""
+    """(1,) of `blocks.coding`, (0,) for a group without cells."""
     return q[:1].astype(np.int64) >> 3
 
 

@@ -181,6 +181,12 @@ def noise() -> Frame:
     return Frame(y, u, v, VideoFormat(width, height), pts=0, duration=1)
 
 
+def test_a_group_without_cells_is_not_in_blocks(coder: KeyBlockCoder) -> None:
+    nothing = np.empty(0, np.int64)
+    assert not coder.is_in_blocks(coder.coder.decoder(b"\x01\x02\x03\x04"), nothing)
+    assert coder.coder.encode([], head=coder.no_blocks(nothing)) == b""
+
+
 def test_symbols_that_are_chosen_say_their_classes(coder: KeyBlockCoder) -> None:
     q = np.full((ROWS, COLUMNS), 50)
     found = coder.choose(frame_to_tensor(noise(), "cpu"), q, groups(), torch.tensor([50]))
