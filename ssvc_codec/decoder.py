@@ -30,7 +30,6 @@ from .gop.groups import group_map, group_members
 from .inference.fill import Fill, Filler
 from .inference.inter import InterCoder, MotionFrame
 from .inference.intra import GroupSymbols, IntraCoder
-from .inference.merge_coding import CellGrid
 from .inference.merging import shown_flow
 from .inference.planes import tensor_to_planes
 from .inference.reference import FrameMaps, InterReference
@@ -366,11 +365,7 @@ class Decoder(Generic[Output]):
     ) -> dict[int, GroupSymbols]:
         assert self._intra is not None
         strings = self._strings(parsed, (SubstreamKind.BACKGROUND, SubstreamKind.OBJECT), groups)
-        found: dict[int, GroupSymbols] = {}
-        for group, data in strings.items():
-            rows = np.flatnonzero(groups.reshape(-1) == group)
-            found[group] = self._intra.read(data, q.reshape(-1)[rows], CellGrid(rows, groups.shape[1]))
-        return found
+        return self._intra.read_groups(strings, q, groups)
 
     def _strings(
         self, parsed: ParsedPacket, kinds: tuple[SubstreamKind, SubstreamKind], groups: NDArray[np.integer]

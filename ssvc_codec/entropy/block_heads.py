@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 
 import numpy as np
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 from ..errors import ModelError
 from .blocks import N_CHANNELS, N_CLASS_INPUTS, N_FIRST, N_FLAGS, N_INPUTS
 from .offsets import LEVELS, N_OFFSET_INPUTS, SLOPES
-from .scale_head import IntegerLayers
+from .scale_head import IntegerLayers, known_answer
 
 __all__ = ["BLOCK_HEADS", "IntegerBlockHeads"]
 
@@ -68,12 +67,5 @@ class IntegerBlockHeads:
 
     def known_answer(self) -> str:
         """SHA-256 of the indexes for a fixed pattern; compared with the stored one when a model is loaded."""
-        n = 128
-        pattern = np.arange(n * sum(N_INPUTS), dtype=np.int64).reshape(n, -1)
-        inputs = ((pattern * 2654435761 >> 9) % 128).astype(np.float32)
-        q = (np.arange(n) % 64).astype(np.int64)
-        digest = hashlib.sha256()
         heads = (self.level, self.slope, self.even, self.odd, self.first, self.second)
-        for head, (n_inputs, _) in zip(heads, SIZES, strict=True):
-            digest.update(head(inputs[:, :n_inputs], q).tobytes())
-        return digest.hexdigest()
+        return known_answer([(head, n_inputs) for head, (n_inputs, _) in zip(heads, SIZES, strict=True)])

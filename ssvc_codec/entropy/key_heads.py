@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ..errors import ModelError
 from .blocks import N_FLAGS
 from .key_blocks import BROAD_CHANNELS, FINE, FIRST, MEANS, N_KEY_INPUTS, SECOND
-from .scale_head import IntegerLayers
+from .scale_head import IntegerLayers, known_answer
 
 __all__ = ["KEY_HEADS", "IntegerKeyHeads"]
 
@@ -44,11 +44,4 @@ class IntegerKeyHeads:
 
     def known_answer(self) -> str:
         """SHA-256 of the indexes for a fixed pattern; compared with the stored one when a model is loaded."""
-        n, most = 128, max(N_KEY_INPUTS.values())
-        pattern = np.arange(n * most, dtype=np.int64).reshape(n, -1)
-        inputs = ((pattern * 2654435761 >> 9) % 128).astype(np.float32)
-        q = (np.arange(n) % 64).astype(np.int64)
-        digest = hashlib.sha256()
-        for part in KEY_HEADS:
-            digest.update(self(part, inputs[:, : N_KEY_INPUTS[part]], q).tobytes())
-        return digest.hexdigest()
+        return known_answer([(partial(self, part), N_KEY_INPUTS[part]) for part in KEY_HEADS])

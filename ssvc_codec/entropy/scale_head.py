@@ -7,14 +7,16 @@ float32 matrix products are exact in whatever order they are summed.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ModelError
 
-__all__ = ["IntegerLayers", "IntegerScaleHead"]
+__all__ = ["IntegerLayers", "IntegerScaleHead", "known_answer"]
+
+Head = Callable[[NDArray[np.float32], NDArray[np.integer]], NDArray[np.uint8]]  # inputs and q to table indexes
 
 SHIFTS = (8, 8, 10)
 ACTIVATION_LIMIT = 127
@@ -102,6 +104,18 @@ class IntegerScaleHead:
 
     def _some_indexes(self, steps: NDArray[np.int64], q: NDArray[np.integer]) -> NDArray[np.uint8]:
         return self.y_indexes(((steps * 2654435761 >> 7) % 41 - 20).astype(np.int32), q)
+
+
+def known_answer(heads: Sequence[tuple[Head, int]]) -> str:
+    """SHA-256 of what heads give for a fixed pattern. heads: each with the number of its inputs."""
+    n, most = 128, max(n_inputs for _, n_inputs in heads)
+    pattern = np.arange(n * most, dtype=np.int64).reshape(n, -1)
+    inputs = ((pattern * 2654435761 >> 9) % 128).astype(np.float32)
+    q = (np.arange(n) % 64).astype(np.int64)
+    digest = hashlib.sha256()
+    for head, n_inputs in heads:
+        digest.update(head(inputs[:, :n_inputs], q).tobytes())
+    return digest.hexdigest()
 
 
 def _limited(a: NDArray[np.float32]) -> NDArray[np.float32]:

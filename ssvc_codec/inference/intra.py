@@ -23,7 +23,7 @@ from .device import fast_dtype, pick_device
 from .key_blocks import KeySymbols, load_key_blocks
 from .latents import GroupSymbols
 from .loading import load_head, load_tables, load_weights
-from .maps import CellMaps
+from .maps import CellMaps, q_tensor
 from .merge_coding import CellGrid
 from .phases import Phases
 from .planes import frame_to_tensor, tensor_to_planes
@@ -85,8 +85,7 @@ class IntraCoder:
         if self._blocks is None or not (blocks and self._optimise):
             return symbols
         with self._phase("blocks"):
-            q_map, _ = self._maps(q, groups)
-            found = self._blocks.choose(x, q, groups, q_map)
+            found = self._blocks.choose(x, q, groups, q_tensor(q.astype(np.int64), self.device))
             in_blocks = {group: KeySymbols(*found.take(rows)) for group, rows in rows_by_group(groups)}
         return self._cheaper(x, symbols, in_blocks, q, groups)
 
@@ -171,6 +170,16 @@ class IntraCoder:
             y = decoder.read(self.head.y_indexes(z, q))
             decoder.finish()
             return GroupSymbols(z, y)
+
+    def read_groups(
+        self, strings: Mapping[int, bytes], q: NDArray[np.integer], groups: GroupMap
+    ) -> dict[int, GroupSymbols]:
+        """Symbols of the groups whose strings are given. Raises BitstreamError."""
+        cells = ((group, np.flatnonzero(groups == group)) for group in strings)
+        return {
+            group: self.read(strings[group], q.reshape(-1)[rows], CellGrid(rows, groups.shape[1]))
+            for group, rows in cells
+        }
 
     @torch.inference_mode()
     def reconstruct(self, symbols: Mapping[int, GroupSymbols], q: NDArray[np.integer], groups: GroupMap) -> Tensor:
@@ -277,13 +286,7 @@ class IntraCoder:
         self, substreams: Mapping[int, bytes], q: NDArray[np.integer], groups: GroupMap, video: VideoFormat
     ) -> tuple[Plane, Plane, Plane]:
         """The picture from the strings of its groups."""
-        flat = q.reshape(-1)
-        symbols = {
-            group: self.read(substreams[group], flat[rows], CellGrid(rows, groups.shape[1]))
-            for group, rows in rows_by_group(groups)
-            if group in substreams
-        }
-        return self.synthesise(symbols, q, groups, video)
+        return self.synthesise(self.read_groups(substreams, q, groups), q, groups, video)
 
     def _maps(self, q: NDArray[np.integer], groups: GroupMap) -> tuple[Tensor, Masks]:
         cells = CellMaps(q.astype(np.int64), groups, self.device)

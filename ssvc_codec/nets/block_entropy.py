@@ -41,6 +41,7 @@ __all__ = [
     "class_slope",
     "even_blocks",
     "neighbour_taps",
+    "roughly",
     "slope_of_bits",
     "with_slope",
     "worthwhile",
@@ -48,6 +49,7 @@ __all__ = [
 
 CENTRES = (0.0, 1.0, 2.4, 5.3, 11.0, 22.0, 45.0, 90.0)  # of the sums of each class, about
 FIRST_FLAG = 20.0  # table of every flag, to start from: one in ten is 1
+ROUGH = 0.4  # added before rounding down
 LIVELY = 0.35  # steps from which on a latent is seen to make its block busier
 
 
@@ -110,7 +112,7 @@ class BlockEntropy(nn.Module):
             past = self._past(previous, known, motion, merged)
             seen = self._class_inputs(past, offsets, mask)
             finite = steps.nan_to_num()  # what is no number makes the loss no number, and must not fail here
-            scales = self._scales(_rounded(finite, 0.4), past, q, mask)[0]
+            scales = self._scales(roughly(finite), past, q, mask)[0]
             symbols = worthwhile(finite, scales, worth)
         scales, busy = self._scales(symbols, past, q, mask)
         bits = with_slope(laplace_bits(symbols.abs(), scales), steps, slope_of_bits(steps, scales.detach()))
@@ -219,8 +221,9 @@ def _busy(total: Tensor) -> Tensor:
     return torch.bucketize(total, total.new_tensor(BUSY_EDGES), right=True).to(total.dtype)
 
 
-def _rounded(steps: Tensor, offset: float) -> Tensor:
-    return torch.floor(steps.abs() + offset).copysign(steps)
+def roughly(steps: Tensor) -> Tensor:
+    """The integers that latents will about be, before it is known what each is worth."""
+    return torch.floor(steps.abs() + ROUGH).copysign(steps)
 
 
 def worthwhile(steps: Tensor, scales: Tensor, worth: Tensor) -> Tensor:

@@ -34,6 +34,7 @@ from .block_entropy import (
     class_slope,
     even_blocks,
     neighbour_taps,
+    roughly,
     slope_of_bits,
     with_slope,
     worthwhile,
@@ -60,7 +61,6 @@ class KeyOutput(NamedTuple):
     x_hat: Tensor  # (N, 6, H/2, W/2)
     bits: Tensor  # (N,) of symbols
     class_bits: Tensor  # (N,)
-    mean_bits: Tensor  # (N,) of means
 
 
 class KeyBlocks(nn.Module):
@@ -144,8 +144,7 @@ class KeyBlocks(nn.Module):
         steps = self.analysis(x) * gain
         finite = steps.detach().nan_to_num()
         with torch.no_grad():
-            rough = torch.floor(finite.abs() + 0.4).copysign(finite)
-            scales, _ = self._scales(rough, q, masks.at8)
+            scales, _ = self._scales(roughly(finite), q, masks.at8)
             symbols = worthwhile(finite, scales, self.worth(q))
             symbols[:, MEANS] = finite[:, MEANS].round()
         coded = self._coded(steps)
@@ -160,8 +159,7 @@ class KeyBlocks(nn.Module):
         classes = with_slope(prices.gather(1, busy.long()).expand_as(steps) / N_CHANNELS, steps, rising)
         y_hat = (symbols + steps - steps.detach()) / gain
         x_hat = self.synthesis(y_hat, q, masks)
-        means = bits[:, MEANS].sum((1, 2, 3))
-        return KeyOutput(x_hat, bits.sum((1, 2, 3)), classes.sum((1, 2, 3)), means)
+        return KeyOutput(x_hat, bits.sum((1, 2, 3)), classes.sum((1, 2, 3)))
 
     def _busy(self, symbols: Tensor) -> Tensor:
         size = symbols.abs()

@@ -5,12 +5,11 @@ The transform and rounding of ITU-T T.81 with the tables of its Annex K; no byte
 
 from __future__ import annotations
 
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..nets.cosines import cosines
 from ..nets.intra import merge_planes
 
 __all__ = ["through_jpeg"]
@@ -55,17 +54,9 @@ def through_jpeg(x: Tensor, quality: Tensor) -> Tensor:
 
 def _stored(plane: Tensor, table: tuple[tuple[int, ...], ...], scale: Tensor) -> Tensor:
     """A plane (N, 1, H, W) of values around 0, its 8x8 cosines rounded to steps of a table."""
-    basis = _basis(plane.device)
+    basis = torch.kron(cosines(SIDE), cosines(SIDE)).view(SIDE**2, 1, SIDE, SIDE).to(plane.device)
     steps = torch.tensor(table, dtype=torch.float32, device=plane.device).flatten()[None] * scale[:, None]
     steps = ((steps + 50) / 100).floor().clamp(1, 255)[:, :, None, None]
     values = F.conv2d(plane, basis, stride=SIDE)
     values = (values / steps).round() * steps
     return F.conv_transpose2d(values, basis, stride=SIDE).round()
-
-
-def _basis(device: torch.device) -> Tensor:
-    """(64, 1, 8, 8), orthonormal."""
-    k, i = torch.arange(SIDE, device=device)[:, None], torch.arange(SIDE, device=device)[None]
-    rows = torch.cos(math.pi * (2 * i + 1) * k / (2 * SIDE)) * math.sqrt(2 / SIDE)
-    rows[0] /= math.sqrt(2)
-    return torch.einsum("ai,bj->abij", rows, rows).reshape(SIDE * SIDE, 1, SIDE, SIDE)
