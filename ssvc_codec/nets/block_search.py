@@ -114,15 +114,24 @@ def _whole_samples(sought: Sought, reference: Tensor, lmbda: Tensor, bits: Tenso
     x = (SIDE * sought.column + corner[:, 0])[:, None] + reach
     # lasting_worth in units of LASTING x KNEE x SIDE^2 bits, scaled before and changed in place: half the time.
     scale = (lmbda * (PLANE_WEIGHTS[0] * 255**2 / SIDE**2 / KNEE)).sqrt()
-    windows = reference[y.clamp(0, height - 1)[:, :, None], x.clamp(0, width - 1)[:, None, :]] * scale
+    where = (y.clamp(0, height - 1) * width)[:, :, None] + x.clamp(0, width - 1)[:, None, :]
+    windows = reference.take(where) * scale
     current = sought.luma * scale
-    cost = F.conv2d(windows.square()[None], torch.ones_like(current), groups=n)[0]
+    cost = _block_sums(windows.square())
     cost.sub_(F.conv2d(windows[None], current, groups=n)[0], alpha=2).add_(current.square().sum((2, 3))[:, :, None])
     priced = [bits[k][vectors[:, k].abs()] / (LASTING * KNEE * SIDE**2) for k in range(2)]
     cost.log1p_().add_(priced[1][:, :, None]).add_(priced[0][:, None, :])
-    row, column = torch.unravel_index(cost.flatten(1).argmin(1), cost.shape[1:])
-    numbers = torch.arange(n, device=reference.device)
-    return torch.stack([vectors[numbers, 0, column], vectors[numbers, 1, row]], dim=1)
+    found = cost.flatten(1).argmin(1)
+    numbers, n_columns = torch.arange(n, device=reference.device), cost.shape[2]
+    return torch.stack([vectors[numbers, 0, found % n_columns], vectors[numbers, 1, found // n_columns]], dim=1)
+
+
+def _block_sums(x: Tensor) -> Tensor:
+    """Sums of SIDE x SIDE values from each place on: (n, h, w) -> (n, h - SIDE + 1, w - SIDE + 1)."""
+    for step in (1, 2, 4):
+        x = x[:, :-step] + x[:, step:]
+        x = x[:, :, :-step] + x[:, :, step:]
+    return x
 
 
 def _read(reference: Tensor, sought: Sought, vectors: Tensor, size: int) -> Tensor:
