@@ -14,7 +14,7 @@ from ssvc_codec.bitstream import FrameType
 from ssvc_codec.evaluation.clip import Clip
 from ssvc_codec.evaluation.psnr import frame_psnr
 from ssvc_codec.frame import Frame, VideoFormat
-from ssvc_codec.gop.planner import I_OFFSETS, FramePlan, q_offset
+from ssvc_codec.gop.planner import HIERARCHIES, FramePlan, q_offset
 from ssvc_codec.gop.quality_control import QualityControl
 from ssvc_codec.gop.rate_control import CodedPicture, FrameFacts, RateControl
 from ssvc_codec.gop.statistics import FrameStatistics
@@ -22,7 +22,7 @@ from ssvc_codec.gop.statistics import FrameStatistics
 N_FRAMES: Final = 250
 RATE: Final = 25
 KEYINT: Final = 50
-I_OFFSET: Final = I_OFFSETS["psnr"]
+HIERARCHY: Final = HIERARCHIES["psnr"]
 FAST_PASS_COST: Final = (1.06, 1.12)  # in simulation: bits of preset fast over those of medium, for I and P frames
 
 
@@ -79,7 +79,7 @@ class Table:
         """Bits per second of the recorded frames at a constant base q."""
         n_bits = 0.0
         for number, (q, bits, _) in enumerate(self._frames):
-            q_index = min(base_q + q_offset(number % KEYINT, keyint=KEYINT, i_offset=I_OFFSET), 63)
+            q_index = min(base_q + q_offset(number % KEYINT, keyint=KEYINT, hierarchy=HIERARCHY), 63)
             n_bits += 8 * 2 ** float(np.interp(q_index, q, bits))
         return n_bits * RATE / len(self._frames)
 
@@ -87,7 +87,7 @@ class Table:
         """Mean dB of the recorded frames at a constant base q."""
         values: list[float] = []
         for number, (q, _, psnr) in enumerate(self._frames):
-            q_index = min(base_q + q_offset(number % KEYINT, keyint=KEYINT, i_offset=I_OFFSET), 63)
+            q_index = min(base_q + q_offset(number % KEYINT, keyint=KEYINT, hierarchy=HIERARCHY), 63)
             values.append(float(np.interp(q_index, q, psnr)))
         return float(np.mean(values))
 
@@ -98,8 +98,8 @@ class Table:
             number, distance = pts % len(self._frames), pts % KEYINT
             frame = replace(self._pictures[number], pts=pts)
             kind = FrameType.P if distance else FrameType.I
-            plan = FramePlan(kind, distance, 0, q_offset=q_offset(distance, keyint=KEYINT, i_offset=I_OFFSET))
-            facts = FrameFacts(frame, plan, KEYINT, I_OFFSET)
+            plan = FramePlan(kind, distance, 0, q_offset=q_offset(distance, keyint=KEYINT, hierarchy=HIERARCHY))
+            facts = FrameFacts(frame, plan, KEYINT, HIERARCHY)
             plan, n_trials = plan.with_base(control.next_q(facts)), 1
             cost = FAST_PASS_COST[kind] if is_first_pass else 1.0
             while True:

@@ -25,7 +25,7 @@ from .bitstream import (
 )
 from .frame import Frame, Plane, VideoFormat
 from .gop.groups import group_map, group_members
-from .gop.planner import I_OFFSETS, FramePlan, GopPlanner
+from .gop.planner import HIERARCHIES, FramePlan, GopPlanner
 from .gop.rate_control import CodedPicture, FrameFacts, RateControl
 from .gop.statistics import FrameStatistics
 from .inference.inter import InterCoder, PFrame
@@ -129,9 +129,9 @@ class Encoder:
         self._keeps_picture = keyint > 1 or keep_reconstruction
         if keyint > 1:
             self._inter = InterCoder(loaded, device=device, reduced_precision=reduced_precision, effort=preset)
-        i_offset = I_OFFSETS[self._inter.tune if self._inter else "psnr"]
+        hierarchy = HIERARCHIES[self._inter.tune if self._inter else "psnr"]
         self._planner = GopPlanner(
-            q_index=self.q_index, keyint=keyint, min_keyint=min_keyint, scenecut=scenecut, i_offset=i_offset
+            q_index=self.q_index, keyint=keyint, min_keyint=min_keyint, scenecut=scenecut, hierarchy=hierarchy
         )
         self._reference: InterReference | None = None
         self._objects: tuple[SceneObject, ...] = ()
@@ -187,7 +187,7 @@ class Encoder:
         if frame.format != self.format:
             raise ValueError(f"frame is {frame.format}, the encoder was opened for {self.format}")
         plan = self._planner.plan(frame, force_key=force_key)
-        facts = FrameFacts(frame, plan, self._planner.keyint, self._planner.i_offset)
+        facts = FrameFacts(frame, plan, self._planner.keyint, self._planner.hierarchy)
         if self._control is not None:
             plan = plan.with_base(self._control.next_q(facts))
         flow = self._estimate(frame, plan)

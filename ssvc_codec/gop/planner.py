@@ -6,18 +6,30 @@ groups: an I frame, then P frames up to the next I frame; nothing refers across 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Final
 
 from ssvc_codec.bitstream.frame_header import MAX_Q_INDEX, FrameType
 from ssvc_codec.frame import Frame
 from ssvc_codec.gop.scene_cut import SceneCutDetector
 
-__all__ = ["I_OFFSETS", "FramePlan", "GopPlanner", "q_offset"]
+__all__ = ["HIERARCHIES", "FramePlan", "GopPlanner", "Hierarchy", "is_refresh", "q_offset"]
 
-# Added to the q_index of an I frame where P frames follow, which inherit what it spends; by the tuning of the model.
-I_OFFSETS: Final = {"psnr": 17, "ms-ssim": 12}
-P_OFFSETS: Final = (0, 0, 0, 0, 0, 0, 0, 8)  # in turn over the P frames: every eighth refreshes the picture,
+
+@dataclass(frozen=True, slots=True)
+class Hierarchy:
+    """How much finer frames are that others inherit."""
+
+    i_offset: int  # levels of q of an I frame where P frames follow
+    heritage: float  # levels of a P frame, times the logarithm of how many frames inherit it: see INHERITED
+
+
+HIERARCHIES: Final = {"psnr": Hierarchy(17, 6.0), "ms-ssim": Hierarchy(12, 0.0)}  # by the tuning of the model
+INHERITED: Final = 0.9  # what an heir counts, times the one before it
+FAR: Final = 64  # heirs, about: more change nothing
+REFRESH: Final = (8, 8)  # every eighth P frame refreshes the picture by so much of q,
 LEAST_HEIRS: Final = 8  # where at least so many frames up to the next I frame inherit it
 _N_FRAME_NUMBERS: Final = 1 << 16
 
@@ -38,17 +50,33 @@ class FramePlan:
         return None if self.frame_type is FrameType.I else (self.frame_number - 1) % _N_FRAME_NUMBERS
 
     def with_base(self, base_q: int) -> FramePlan:
-        """The same plan where the stream's q_index is base_q, which may lie outside of 0..63."""
-        return replace(self, q_index=min(max(base_q + self.q_offset, 0), MAX_Q_INDEX))
+        """The same plan where the stream's q_index is base_q, which may lie outside of 0..63.
+
+        At 63 no frame is coarser than that.
+        """
+        offset = max(self.q_offset, base_q - MAX_Q_INDEX)
+        return replace(self, q_index=min(max(base_q + offset, 0), MAX_Q_INDEX))
 
 
-def q_offset(distance: int, *, keyint: int, i_offset: int) -> int:
-    """What a frame gets added to the stream's q_index. distance: frames since the I frame; i_offset: of that."""
-    if distance:
-        if keyint - distance <= LEAST_HEIRS:
-            return 0
-        return P_OFFSETS[(distance - 1) % len(P_OFFSETS)]
-    return i_offset if keyint > 1 else 0
+def is_refresh(distance: int, *, keyint: int) -> bool:
+    """Whether a P frame refreshes the picture. distance: frames since the I frame."""
+    return distance % REFRESH[0] == 0 and 0 < distance < keyint - LEAST_HEIRS
+
+
+def q_offset(distance: int, *, keyint: int, hierarchy: Hierarchy) -> int:
+    """What a frame gets added to the stream's q_index. distance: frames since the I frame."""
+    if not distance:
+        return hierarchy.i_offset if keyint > 1 else 0
+    refresh = REFRESH[1] if is_refresh(distance, keyint=keyint) else 0
+    return refresh + _by_heirs(keyint - 1, hierarchy.heritage)[min(keyint - 1 - distance, FAR)]
+
+
+@lru_cache(maxsize=16)
+def _by_heirs(n_p_frames: int, heritage: float) -> tuple[int, ...]:
+    """Offsets of P frames of a group of so many, by how many inherit them, up to FAR. Their mean is 0."""
+    below = [heritage * math.log(1 - INHERITED ** (heirs + 1)) for heirs in range(FAR + 1)]
+    mean = sum(below[: min(n_p_frames, FAR)]) / n_p_frames
+    return tuple(round(level - mean) for level in below)
 
 
 class GopPlanner:
@@ -61,13 +89,13 @@ class GopPlanner:
         keyint: int,
         min_keyint: int | None = None,
         scenecut: bool = True,
-        i_offset: int = I_OFFSETS["psnr"],
+        hierarchy: Hierarchy = HIERARCHIES["psnr"],
     ) -> None:
         """Opens a planner.
 
         q_index: of the stream, 0 to 63; frames get offsets to it. keyint: largest distance of I frames, 1 for I
         frames only. min_keyint: smallest distance at which a scene cut makes an I frame, a tenth of keyint if
-        None. scenecut: look for cuts. i_offset: of I frames above q_index, if P frames follow. Raises ValueError.
+        None. scenecut: look for cuts. Raises ValueError.
         """
         if not 0 <= q_index <= MAX_Q_INDEX:
             raise ValueError(f"q_index {q_index} is not in 0..{MAX_Q_INDEX}")
@@ -75,7 +103,7 @@ class GopPlanner:
             raise ValueError(f"keyint {keyint}: 1 or more frames")
         if min_keyint is not None and not 1 <= min_keyint <= keyint:
             raise ValueError(f"min_keyint {min_keyint}: 1 frame to keyint, which is {keyint}")
-        self.keyint, self.i_offset = keyint, i_offset
+        self.keyint, self.hierarchy = keyint, hierarchy
         self.min_keyint = max(1, keyint // 10) if min_keyint is None else min_keyint
         self._q_index = q_index
         self._detector = SceneCutDetector() if scenecut and keyint > 1 else None
@@ -89,6 +117,6 @@ class GopPlanner:
             distance = 0
         self._distance = distance
         frame_type = FrameType.P if distance else FrameType.I
-        offset = q_offset(distance, keyint=self.keyint, i_offset=self.i_offset)
+        offset = q_offset(distance, keyint=self.keyint, hierarchy=self.hierarchy)
         plan = FramePlan(frame_type, distance % _N_FRAME_NUMBERS, 0, is_cut, offset)
         return plan.with_base(self._q_index)

@@ -129,11 +129,9 @@ class QualityControl:
     def _solve(model: KindModel, ahead: Outlook, mean: float) -> float:
         """The base q at which frames to come have this mean, by bisection."""
         low, high = float(MIN_BASE_Q), float(MAX_BASE_Q)
-        n_frames = sum(ahead.counts)
+        n_frames = sum(ahead.counts.values())
         for _ in range(12):
             middle = (low + high) / 2
-            values = (
-                n * model.value(k, middle + o) for k, n, o in zip(FrameKind, ahead.counts, ahead.offsets, strict=True)
-            )
+            values = (n * model.value(kind, middle + offset) for (kind, offset), n in ahead.counts.items())
             low, high = (middle, high) if sum(values) < mean * n_frames else (low, middle)
         return (low + high) / 2

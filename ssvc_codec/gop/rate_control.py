@@ -12,14 +12,14 @@ from typing import Final, Protocol
 
 from ssvc_codec.frame import Frame, Plane
 from ssvc_codec.gop.pacing import Clock, Dither
-from ssvc_codec.gop.planner import I_OFFSETS, FramePlan
-from ssvc_codec.gop.rate_model import FrameKind, Outlook, RateModel, gradient_activity, kind_of, kinds_from
+from ssvc_codec.gop.planner import HIERARCHIES, FramePlan, Hierarchy
+from ssvc_codec.gop.rate_model import FrameKind, Outlook, RateModel, gradient_activity, kind_of, places_from
 from ssvc_codec.gop.statistics import FrameStatistics
 from ssvc_codec.gop.vbv import LeakyBucket
 
 __all__ = ["MAX_BASE_Q", "MIN_BASE_Q", "BitrateControl", "CodedPicture", "FrameFacts", "RateControl"]
 
-MIN_BASE_Q: Final = -max(I_OFFSETS.values())  # where even I frames have q_index 0
+MIN_BASE_Q: Final = -max(hierarchy.i_offset for hierarchy in HIERARCHIES.values())  # where even I frames have q_index 0
 MAX_BASE_Q: Final = 63
 HORIZON_SECONDS: Final = 2.0  # over which a surplus is paid back, at least; whole groups of pictures beyond
 MAX_HORIZON_SECONDS: Final = 6.0
@@ -41,7 +41,7 @@ class FrameFacts:
     frame: Frame
     plan: FramePlan
     keyint: int  # largest distance of I frames
-    i_offset: int  # see GopPlanner
+    hierarchy: Hierarchy
 
     @property
     def kind(self) -> FrameKind:
@@ -51,7 +51,7 @@ class FrameFacts:
     def ahead(self, n_frames: int, *, seconds: float) -> Outlook:
         """n_frames frames from this one."""
         place = self.plan.frame_number
-        return Outlook.ahead(place, n_frames, keyint=self.keyint, i_offset=self.i_offset, seconds=seconds)
+        return Outlook.ahead(place, n_frames, keyint=self.keyint, hierarchy=self.hierarchy, seconds=seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +172,7 @@ class BitrateControl:
         if facts.kind is FrameKind.I and self._n_in_scene:
             self.base_q = min(self.base_q, self._mean_q + MAX_RISE)
         base_q = self._dither.round(self.base_q)
-        return base_q if self.vbv is None else self._fit(base_q, facts, ahead, model, self.vbv)
+        return base_q if self.vbv is None else self._fit(base_q, facts, model, self.vbv)
 
     def retry(self, facts: FrameFacts, *, n_bytes: int) -> int | None:
         """A lower base_q where the frame overdraws the bucket; once another where a scene starts unlike any other."""
@@ -238,14 +238,15 @@ class BitrateControl:
         seconds = self._clock.duration + (n_frames - 1) * step
         return facts.ahead(n_frames, seconds=seconds)
 
-    def _fit(self, base_q: int, facts: FrameFacts, ahead: Outlook, model: RateModel, bucket: LeakyBucket) -> int:
+    def _fit(self, base_q: int, facts: FrameFacts, model: RateModel, bucket: LeakyBucket) -> int:
         """The highest q up to base_q with which this frame, and those up to the next I frame, should fit the bucket."""
         n_frames = max(1, min(facts.keyint - facts.plan.frame_number, MAX_FRAMES_AHEAD))
-        kinds = list(kinds_from(facts.plan.frame_number, n_frames, keyint=facts.keyint))
+        number, hierarchy = facts.plan.frame_number, facts.hierarchy
+        places = list(places_from(number, n_frames, keyint=facts.keyint, hierarchy=hierarchy))
 
         def bits_ahead(base: int) -> list[float]:
-            bits = [model.bits(kind, base + offset) for kind, offset in zip(FrameKind, ahead.offsets, strict=True)]
-            return [bits[kind] for kind in kinds]
+            bits = {place: model.bits(place.kind, base + place.q_offset) for place in set(places)}
+            return [bits[place] for place in places]
 
         return bucket.highest_q(
             bits_ahead,

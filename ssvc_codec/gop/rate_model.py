@@ -8,19 +8,30 @@ ordinary P frame also tells of the refreshed ones.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ssvc_codec.bitstream.frame_header import MAX_Q_INDEX
 from ssvc_codec.frame import Frame
-from ssvc_codec.gop.planner import P_OFFSETS, q_offset
+from ssvc_codec.gop.planner import Hierarchy, is_refresh, q_offset
 
-__all__ = ["FrameKind", "KindModel", "Outlook", "Prior", "RateModel", "gradient_activity", "kind_of", "kinds_from"]
+__all__ = [
+    "FrameKind",
+    "KindModel",
+    "Outlook",
+    "Place",
+    "Prior",
+    "RateModel",
+    "gradient_activity",
+    "kind_of",
+    "places_from",
+]
 
 
 class FrameKind(IntEnum):
@@ -59,12 +70,23 @@ def kind_of(distance: int, *, keyint: int) -> FrameKind:
     """Kind of a frame. distance: frames since the I frame."""
     if not distance:
         return FrameKind.I
-    return FrameKind.REFRESHED if q_offset(distance, keyint=keyint, i_offset=0) else FrameKind.P
+    return FrameKind.REFRESHED if is_refresh(distance, keyint=keyint) else FrameKind.P
 
 
-def kinds_from(distance: int, n_frames: int, *, keyint: int) -> Iterator[FrameKind]:
-    """Kinds of n_frames frames in a row, if no scene cut comes. distance: of the first from its I frame."""
-    return (kind_of((distance + i) % keyint, keyint=keyint) for i in range(n_frames))
+class Place(NamedTuple):
+    """A place in the quality hierarchy."""
+
+    kind: FrameKind
+    q_offset: int  # to the stream's q
+
+
+def places_from(distance: int, n_frames: int, *, keyint: int, hierarchy: Hierarchy) -> Iterator[Place]:
+    """Those of n_frames frames in a row, if no scene cut comes.
+
+    distance: of the first from its I frame.
+    """
+    for place in ((distance + i) % keyint for i in range(n_frames)):
+        yield Place(kind_of(place, keyint=keyint), q_offset(place, keyint=keyint, hierarchy=hierarchy))
 
 
 def gradient_activity(frame: Frame) -> float:
@@ -78,17 +100,13 @@ def gradient_activity(frame: Frame) -> float:
 class Outlook:
     """Frames to come."""
 
-    counts: tuple[int, ...]  # by FrameKind
-    offsets: tuple[int, ...]  # by FrameKind: what the kind has above the stream's q
+    counts: Mapping[Place, int]
     seconds: float
 
     @classmethod
-    def ahead(cls, distance: int, n_frames: int, *, keyint: int, i_offset: int, seconds: float) -> Outlook:
-        """n_frames frames from one that is so far from its I frame. i_offset: of I frames, see planner."""
-        counts = [0] * len(FrameKind)
-        for kind in kinds_from(distance, n_frames, keyint=keyint):
-            counts[kind] += 1
-        return cls(tuple(counts), (q_offset(0, keyint=keyint, i_offset=i_offset), 0, max(P_OFFSETS)), seconds)
+    def ahead(cls, distance: int, n_frames: int, *, keyint: int, hierarchy: Hierarchy, seconds: float) -> Outlook:
+        """n_frames frames from one that is so far from its I frame."""
+        return cls(Counter(places_from(distance, n_frames, keyint=keyint, hierarchy=hierarchy)), seconds)
 
 
 class KindModel:
@@ -161,11 +179,7 @@ class RateModel:
 
     def total(self, ahead: Outlook, base_q: float) -> float:
         """Expected bits of frames to come."""
-        return sum(
-            count * self.bits(kind, base_q + offset)
-            for kind, count, offset in zip(FrameKind, ahead.counts, ahead.offsets, strict=True)
-            if count
-        )
+        return sum(count * self.bits(kind, base_q + offset) for (kind, offset), count in ahead.counts.items())
 
     def solve(self, ahead: Outlook, n_bits: float, *, low: float, high: float) -> float:
         """The base q within low..high at which frames to come take n_bits, by bisection."""

@@ -10,7 +10,7 @@ import pytest
 from ssvc_codec.bitstream import FrameType
 from ssvc_codec.frame import Frame, VideoFormat
 from ssvc_codec.gop import FramePlan, GopPlanner
-from ssvc_codec.gop.planner import I_OFFSETS, P_OFFSETS
+from ssvc_codec.gop.planner import HIERARCHIES, Hierarchy, q_offset
 
 FORMAT = VideoFormat(width=96, height=64)
 I, P = FrameType.I, FrameType.P  # noqa: E741
@@ -49,19 +49,42 @@ def test_keyint_1_is_all_intra_at_the_q_asked_for() -> None:
 
 
 def test_q_follows_the_hierarchy_within_its_limits() -> None:
-    n = len(P_OFFSETS)
-    offsets = [I_OFFSETS["psnr"], *P_OFFSETS, *P_OFFSETS]
-    plans = plan(GopPlanner(q_index=30, keyint=100), [0] * (2 * n + 1))
+    offsets = [q_offset(distance, keyint=20, hierarchy=HIERARCHIES["psnr"]) for distance in range(20)]
+    plans = plan(GopPlanner(q_index=30, keyint=20), [0] * 20)
     assert [frame.q_index for frame in plans] == [30 + offset for offset in offsets]
-    fine = plan(GopPlanner(q_index=63, keyint=100), [0] * (n + 1))
-    assert {frame.q_index for frame in fine} == {63}
+    coarse = plan(GopPlanner(q_index=1, keyint=20), [0] * 20)
+    assert coarse[-1].q_index == 0
 
 
-def test_no_frame_is_finer_for_the_sake_of_a_few() -> None:
-    plans = plan(GopPlanner(q_index=30, keyint=12), [0] * 24)
-    assert {frame.q_index for frame in plans if frame.frame_type is P} == {30}
-    plans = plan(GopPlanner(q_index=30, keyint=24), [0] * 24)
-    assert [number for number, frame in enumerate(plans) if frame.q_offset == max(P_OFFSETS)] == [8]
+def test_at_the_finest_q_every_frame_has_it() -> None:
+    assert {frame.q_index for frame in plan(GopPlanner(q_index=63, keyint=12), [0] * 12)} == {63}
+    assert min(frame.q_index for frame in plan(GopPlanner(q_index=61, keyint=12), [0] * 12)) == 59
+
+
+def p_offsets(keyint: int, heritage: float) -> list[int]:
+    planner = GopPlanner(q_index=30, keyint=keyint, hierarchy=Hierarchy(10, heritage))
+    return [frame.q_offset for frame in plan(planner, [0] * keyint)[1:]]
+
+
+@pytest.mark.parametrize("keyint", [2, 3, 10, 12, 16])
+def test_p_frames_are_coarser_the_fewer_inherit_them_and_at_q_on_the_mean(keyint: int) -> None:
+    assert set(p_offsets(keyint, 0.0)) == {0}
+    offsets = p_offsets(keyint, 6.0)
+    assert offsets == sorted(offsets, reverse=True)
+    assert abs(np.mean(offsets)) < 0.5
+    assert (offsets[-1] < offsets[0] - 8) == (keyint >= 10)
+
+
+@pytest.mark.parametrize("heritage", [0.0, 6.0])
+def test_every_eighth_p_frame_refreshes_but_not_for_the_sake_of_a_few(heritage: float) -> None:
+    for keyint, expected in ((12, []), (16, []), (17, [8]), (24, [8]), (25, [8, 16]), (50, [8, 16, 24, 32, 40])):
+        offsets = p_offsets(keyint, heritage)
+        assert [k + 2 for k, (a, b) in enumerate(pairwise(offsets)) if b > a + 4] == expected
+
+
+def test_far_from_its_end_a_group_knows_no_end() -> None:
+    for keyint in (250, 1 << 20):
+        assert {q_offset(k, keyint=keyint, hierarchy=Hierarchy(10, 6.0)) for k in range(1, 8)} == {0}
 
 
 def test_a_scene_cut_starts_a_group() -> None:

@@ -16,7 +16,7 @@ from ssvc_codec.encoder import Encoder
 from ssvc_codec.errors import BitstreamError
 from ssvc_codec.flow import FlowField
 from ssvc_codec.frame import Frame, VideoFormat
-from ssvc_codec.gop.planner import I_OFFSETS, P_OFFSETS
+from ssvc_codec.gop.planner import HIERARCHIES, q_offset
 from ssvc_codec.inference.latents import LatentCoder, Substream
 from ssvc_codec.inference.merging import shown_flow
 from ssvc_codec.packet import Packet
@@ -308,7 +308,7 @@ def test_all_intra_needs_no_reference(frames: list[Frame]) -> None:
 
 
 def test_q_in_the_packets_is_that_of_the_plan(frames: list[Frame], packets: list[Packet]) -> None:
-    offsets = [I_OFFSETS["psnr"], *(P_OFFSETS[k % len(P_OFFSETS)] for k in range(len(packets) - 1))]
+    offsets = [q_offset(k, keyint=60, hierarchy=HIERARCHIES["psnr"]) for k in range(len(packets))]
     assert [parse_packet(packet.data).header.q_index for packet in packets] == [35 + offset for offset in offsets]
     intra = encode(frames[:1], keyint=1)[0]
     assert parse_packet(intra.data).header.q_index == 35  # 63 less crf
