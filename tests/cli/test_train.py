@@ -20,25 +20,11 @@ if TYPE_CHECKING:
 
     from .conftest import Result
 
-INTRA = IntraConfig(
-    width8=16,
-    width16=24,
-    n_y=24,
-    n_z=4,
-    analysis8=1,
-    analysis16=1,
-    context16=1,
-    mend_width=8,
-    mend_layers=1,
-    mend_width8=8,
-    mend_width16=8,
-    blocks=8,
-)
 INTER = InterConfig(motion_width=16, refine_width8=16, mend_width=8)
 
 
 @pytest.fixture
-def arguments(tmp_path: Path) -> list[str]:
+def arguments(tmp_path: Path, small_intra: IntraConfig) -> list[str]:
     """Two clips of noise that moves, and a model to start from."""
     random = np.random.default_rng(0)
     writer = ShardWriter(tmp_path / "data")
@@ -48,7 +34,7 @@ def arguments(tmp_path: Path) -> list[str]:
         writer.add([(luma, luma[::2, ::2].copy(), luma[1::2, ::2].copy()) for luma in frames], f"noise{number}")
     writer.flush()
     torch.manual_seed(0)
-    export_model(IntraNet(INTRA), InterNet(INTER), tmp_path / "start", name="small", about={})
+    export_model(IntraNet(small_intra), InterNet(INTER), tmp_path / "start", name="small", about={})
     start = ["--init", str(tmp_path / "start"), "--crop", "64", "--batch", "1", "--device", "cpu"]
     return ["train", "inter", "--data", str(tmp_path / "data"), "--out", str(tmp_path / "run"), *start]
 

@@ -26,26 +26,14 @@ from ssvc_codec.nets.laplace import LAPLACE_STEP
 from ssvc_codec.training.export import export_intra, import_intra
 from ssvc_codec.weights import load_model
 
-SIZES = IntraConfig(
-    width8=16,
-    width16=24,
-    n_y=24,
-    n_z=4,
-    analysis8=1,
-    analysis16=1,
-    mend_width=8,
-    mend_layers=1,
-    mend_width8=0,
-    blocks=16,
-)
 ROWS, COLUMNS = 3, 4
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory, small_intra: IntraConfig) -> Path:
     """A model with fresh networks, whose heads are no constants."""
     torch.manual_seed(5)
-    net = IntraNet(SIZES)
+    net = IntraNet(replace(small_intra, blocks=16))
     assert net.blocks is not None
     with torch.no_grad():
         for part in KEY_HEADS:
@@ -156,9 +144,9 @@ def test_heads_of_blocks_of_other_sizes_are_refused(folder: Path) -> None:
         IntegerKeyHeads(tensors | {"even": tensors["odd"]})
 
 
-def test_a_model_without_blocks_has_no_symbol_for_them(tmp_path: Path) -> None:
+def test_a_model_without_blocks_has_no_symbol_for_them(tmp_path: Path, small_intra: IntraConfig) -> None:
     torch.manual_seed(5)
-    export_intra(IntraNet(replace(SIZES, blocks=0)), tmp_path / "m", name="small", about={})
+    export_intra(IntraNet(replace(small_intra, blocks=0)), tmp_path / "m", name="small", about={})
     model = load_model(str(tmp_path / "m"))
     assert not model.group("blocks")
     coder = IntraCoder(model, device="cpu", optimise=True)

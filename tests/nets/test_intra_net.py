@@ -6,21 +6,6 @@ import torch
 from ssvc_codec.nets.blocks import GainTable
 from ssvc_codec.nets.intra import IntraConfig, IntraNet, merge_planes, split_planes, to_half
 
-SMALL = IntraConfig(
-    width8=16,
-    width16=24,
-    n_y=24,
-    n_z=4,
-    analysis8=1,
-    analysis16=1,
-    context16=1,
-    mend_width=8,
-    mend_layers=1,
-    mend_width8=8,
-    mend_width16=8,
-    blocks=8,
-)
-
 
 def test_planes_come_back_from_the_merged_tensor() -> None:
     torch.manual_seed(0)
@@ -47,28 +32,28 @@ def test_the_gain_table_lists_every_q_index() -> None:
     torch.testing.assert_close(rows[::9], table.log_gain.exp())
 
 
-def test_half_of_all_latents_are_anchors_and_each_has_neighbours_of_the_other_half() -> None:
-    mask = IntraNet(SMALL).anchor_mask(6, 8, torch.device("cpu"))
+def test_half_of_all_latents_are_anchors_and_each_has_neighbours_of_the_other_half(small_intra: IntraConfig) -> None:
+    mask = IntraNet(small_intra).anchor_mask(6, 8, torch.device("cpu"))
     assert mask.float().mean() == 0.5
     assert (mask[:, 1:] != mask[:, :-1]).all()
     assert (mask[0] == mask[-1]).all()
 
 
 @pytest.mark.parametrize("size", [(4, 4), (8, 12)])
-def test_shapes_follow_the_picture(size: tuple[int, int]) -> None:
+def test_shapes_follow_the_picture(size: tuple[int, int], small_intra: IntraConfig) -> None:
     height, width = size
     x = torch.randn(2, 96, height, width) * 0.2
-    out = IntraNet(SMALL)(x, torch.tensor([3.0, 60.0]))
+    out = IntraNet(small_intra)(x, torch.tensor([3.0, 60.0]))
     assert out.x_hat.shape == (2, 6, 4 * height, 4 * width)
     assert out.y_residual.shape == out.y_scale.shape == (2, 24, height // 2, width // 2)
     assert out.z_residual.shape == (2, 4, height // 4, width // 4)
 
 
-def test_principal_components_make_the_untrained_codec_reconstruct() -> None:
+def test_principal_components_make_the_untrained_codec_reconstruct(small_intra: IntraConfig) -> None:
     torch.manual_seed(1)
     basis = torch.randn(384, 24)
     blocks = torch.randn(4096, 24) @ basis.t() * 0.02
-    net = IntraNet(SMALL)
+    net = IntraNet(small_intra)
     net.start_from_covariance(blocks.t() @ blocks / 4096)
     flat = torch.randn(1, 24, 4, 4)
     x = torch.nn.functional.pixel_shuffle(torch.einsum("oc,nchw->nohw", basis, flat) * 0.02, 2)

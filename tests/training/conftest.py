@@ -22,20 +22,6 @@ class Small(NamedTuple):
     inter: InterConfig
 
 
-_INTRA = IntraConfig(
-    width8=16,
-    width16=24,
-    n_y=24,
-    n_z=4,
-    analysis8=1,
-    analysis16=1,
-    context16=1,
-    mend_width=8,
-    mend_layers=1,
-    mend_width8=8,
-    mend_width16=8,
-    blocks=8,
-)
 _INTER = InterConfig(
     n_motion_z=4,
     motion_width=16,
@@ -48,8 +34,8 @@ _INTER = InterConfig(
 
 
 @pytest.fixture
-def small() -> Small:
-    return Small(_INTRA, _INTER)
+def small(small_intra: IntraConfig) -> Small:
+    return Small(small_intra, _INTER)
 
 
 @pytest.fixture
@@ -69,8 +55,8 @@ def data(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def model(tmp_path: Path) -> str:
+def model(tmp_path: Path, small_intra: IntraConfig) -> str:
     """A folder with small fresh networks for I and P frames."""
     torch.manual_seed(0)
-    export_model(IntraNet(_INTRA), InterNet(_INTER), tmp_path / "m", name="small", about={})
+    export_model(IntraNet(small_intra), InterNet(_INTER), tmp_path / "m", name="small", about={})
     return str(tmp_path / "m")

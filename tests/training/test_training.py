@@ -16,21 +16,6 @@ from ssvc_codec.training.sampling import random_masks
 from ssvc_codec.training.shards import ShardWriter, read_shards
 from ssvc_codec.weights import load_model
 
-SMALL = IntraConfig(
-    width8=16,
-    width16=24,
-    n_y=24,
-    n_z=4,
-    analysis8=1,
-    analysis16=1,
-    context16=1,
-    mend_width=8,
-    mend_layers=1,
-    mend_width8=8,
-    mend_width16=8,
-    blocks=8,
-)
-
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
@@ -74,8 +59,8 @@ def test_shards_give_back_every_plane(tmp_path: Path) -> None:
                 np.testing.assert_array_equal(plane, stack[frame].numpy())
 
 
-def test_training_lowers_the_loss(data: Path, tmp_path: Path) -> None:
-    trainer = IntraTrainer(options(data, tmp_path / "run"), config=SMALL)
+def test_training_lowers_the_loss(data: Path, tmp_path: Path, small_intra: IntraConfig) -> None:
+    trainer = IntraTrainer(options(data, tmp_path / "run"), config=small_intra)
     x, q = trainer.sampler.draw(8, 64), torch.linspace(0, 63, 8)
 
     def loss() -> float:
@@ -88,14 +73,14 @@ def test_training_lowers_the_loss(data: Path, tmp_path: Path) -> None:
     assert loss() < 0.95 * before
 
 
-def test_a_run_goes_on_as_if_it_had_not_stopped(data: Path, tmp_path: Path) -> None:
-    through = IntraTrainer(options(data, tmp_path / "a"), config=SMALL)
+def test_a_run_goes_on_as_if_it_had_not_stopped(data: Path, tmp_path: Path, small_intra: IntraConfig) -> None:
+    through = IntraTrainer(options(data, tmp_path / "a"), config=small_intra)
     torch.manual_seed(5)
     run_steps(through, 3)
     through.save()
     state = torch.get_rng_state()
     expected = run_steps(through, 3)
-    resumed = IntraTrainer(options(data, tmp_path / "a", resume=True), config=SMALL)
+    resumed = IntraTrainer(options(data, tmp_path / "a", resume=True), config=small_intra)
     torch.set_rng_state(state)
     assert run_steps(resumed, 3) == pytest.approx(expected, rel=1e-5)
     assert resumed.run.step == through.run.step
@@ -109,27 +94,27 @@ def test_state_files_stay_small(data: Path, tmp_path: Path) -> None:
     assert max(file.stat().st_size for file in files) < 15 * 2**20
 
 
-def test_resuming_without_a_state_is_an_error(data: Path, tmp_path: Path) -> None:
+def test_resuming_without_a_state_is_an_error(data: Path, tmp_path: Path, small_intra: IntraConfig) -> None:
     with pytest.raises(ModelError, match="no training state"):
-        IntraTrainer(options(data, tmp_path / "nowhere", resume=True), config=SMALL)
+        IntraTrainer(options(data, tmp_path / "nowhere", resume=True), config=small_intra)
 
 
-def test_training_without_data_is_an_error(tmp_path: Path) -> None:
+def test_training_without_data_is_an_error(tmp_path: Path, small_intra: IntraConfig) -> None:
     with pytest.raises(MediaError, match="ssvc train pack"):
-        IntraTrainer(options(tmp_path, tmp_path / "run"), config=SMALL)
+        IntraTrainer(options(tmp_path, tmp_path / "run"), config=small_intra)
 
 
-def test_a_batch_that_is_not_finite_is_skipped(data: Path, tmp_path: Path) -> None:
-    trainer = IntraTrainer(options(data, tmp_path / "run"), config=SMALL)
+def test_a_batch_that_is_not_finite_is_skipped(data: Path, tmp_path: Path, small_intra: IntraConfig) -> None:
+    trainer = IntraTrainer(options(data, tmp_path / "run"), config=small_intra)
     before = {name: p.detach().clone() for name, p in trainer.net.named_parameters()}
     trainer.sampler.draw = lambda n, size: torch.full((n, 96, size // 8, size // 8), float("nan"))  # type: ignore[method-assign]
     trainer.step(0.1)
     assert all(torch.equal(p, before[name]) for name, p in trainer.net.named_parameters())
 
 
-def test_an_exported_network_comes_back_with_the_same_indexes(tmp_path: Path) -> None:
+def test_an_exported_network_comes_back_with_the_same_indexes(tmp_path: Path, small_intra: IntraConfig) -> None:
     torch.manual_seed(2)
-    net = IntraNet(SMALL)
+    net = IntraNet(small_intra)
     with torch.no_grad():
         for parameter in net.scale_head.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.3)
@@ -170,15 +155,17 @@ def test_training_masks_follow_the_grid_of_cells() -> None:
     assert 0 < at8.mean() < 1
 
 
-def test_a_model_can_be_trained_further_and_validated_on_real_strings(data: Path, tmp_path: Path) -> None:
-    first = IntraTrainer(options(data, tmp_path / "run"), config=SMALL)
+def test_a_model_can_be_trained_further_and_validated_on_real_strings(
+    data: Path, tmp_path: Path, small_intra: IntraConfig
+) -> None:
+    first = IntraTrainer(options(data, tmp_path / "run"), config=small_intra)
     run_steps(first, 3)
     row = first.validate()
     assert 0 < row["bpp4"] < row["bpp63"]
     assert row["psnr4"] < row["psnr63"]
     assert all(0 <= row[f"z{q}"] <= 1 for q in (4, 63))
     further = IntraTrainer(options(data, tmp_path / "next", init=str(tmp_path / "run" / "model")))
-    assert further.net.config == SMALL
+    assert further.net.config == small_intra
     # the exported floats are half precision, the integers exact
     assert further.validate()["score"] == pytest.approx(row["score"], abs=0.02)
 
