@@ -56,7 +56,7 @@ class Choice(NamedTuple):
     worth: float = 1.0  # of the error, in units of lambda, when candidates are compared
     knee: float = motion_search.KNEE  # from where an error of the warp is worth its logarithm
     motion_price: float = quantiser.BITS_PER_SQUARED_STEP
-    residual_worth: float = residual_search.REFERENCE_WORTH
+    residual_worth: float = residual_search.SYMBOL_WORTH
 
 
 CHOICES = {
@@ -111,7 +111,7 @@ def coder_of(choice: Choice) -> type[InterCoder]:
                 with (
                     mock.patch.object(motion, "SMOOTH_PRICE", SMOOTH_PRICE * smoothing),
                     mock.patch.object(motion_search, "KNEE", choice.knee),
-                    mock.patch.object(residual_search, "REFERENCE_WORTH", choice.residual_worth),
+                    mock.patch.object(residual_search, "SYMBOL_WORTH", choice.residual_worth),
                 ):
                     coded = super().encode(frame, own, before, flow=flows[name])
                 cost = self._cost(coded, frame, maps)

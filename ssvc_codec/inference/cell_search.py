@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..nets.distortion import Tune, cell_errors
-from ..nets.lagrangian import REFERENCE_WORTH, lambda_of
+from ..nets.lagrangian import CELL_WORTH, lambda_of
 from .latents import GroupSymbols, Past
 from .mended import without_symbols
 from .phases import Phases
@@ -72,6 +72,6 @@ class CellSearch:
 
     def _worth(self, picture: Tensor, target: CellTarget) -> NDArray[np.float32]:
         """(n,) bits that the error of every cell is worth."""
-        lmbda = REFERENCE_WORTH * lambda_of(target.maps.maps.q_map)
+        lmbda = CELL_WORTH * lambda_of(target.maps.maps.q_map)
         lmbda = lmbda[:, None, None] if lmbda.ndim == 1 else lmbda
         return (cell_errors(target.original, picture, self._tune) * lmbda).reshape(-1).cpu().numpy()

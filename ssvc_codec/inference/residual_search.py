@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..entropy.blocks import BlockPast, busy_class
+from ..nets.lagrangian import SYMBOL_WORTH
 from .quantiser import SYMBOL_LIMIT
 
 __all__ = ["ROUNDS", "Busy", "Known", "ResidualSearch", "Tables", "nearest_or_less", "rounded", "symbol_bits"]
@@ -16,7 +17,6 @@ __all__ = ["ROUNDS", "Busy", "Known", "ResidualSearch", "Tables", "nearest_or_le
 REACH = 256  # larger magnitudes count as escapes
 ROUGH_OFFSET = 0.4  # of rounding, before tables are known
 ROUNDS = 2  # of rounding, each with the tables of the one before
-REFERENCE_WORTH = 1.5  # what an error costs against what lambda says where it stays in the pictures after this one
 
 
 class Busy(NamedTuple):
@@ -66,7 +66,7 @@ class ResidualSearch:
         """Symbols that save more than they cost. worth: (16 n, 96) bits of one squared step of error."""
         y = rounded(steps)
         rows = np.flatnonzero(y.any(axis=1))
-        price = REFERENCE_WORTH * worth
+        price = SYMBOL_WORTH * worth
         for _ in range(ROUNDS):
             y[rows] = nearest_or_less(self.bits, steps[rows], self._tables(y, known, rows), price[rows])
         none = self._of.class_bits(np.zeros(y.shape[0], np.int64), known)[:, 0]

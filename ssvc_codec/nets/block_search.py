@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .lagrangian import KNEE, PLANE_WEIGHTS
+from .lagrangian import KNEE, PLANE_WEIGHTS, VECTOR_WORTH
 from .merge_choice import SIDE, Pictures, worth
 
 __all__ = ["SEARCH_REACH", "Sought", "find_vectors", "lasting_worth", "vector_errors"]
@@ -22,7 +22,6 @@ SEARCH_REACH = RADIUS + 2.0  # luma samples: no vector that is tried is farther 
 CHUNK = 96  # blocks that are searched at once: the windows of so many take a few megabytes
 SLACK = 20.0  # bits that the best vector of whole samples may cost more than it saves, for finer ones to be tried
 HALF, QUARTER = 2, 1  # steps of the finer searches, in quarter samples
-LASTING = 1.5  # what an error is worth, over what it is in this frame alone: the next ones inherit it
 STEPS = tuple((dx, dy) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if (dx, dy) != (0, 0))
 
 
@@ -51,7 +50,7 @@ class Sought(NamedTuple):
 
 def lasting_worth(error: Tensor, lmbda: Tensor) -> Tensor:
     """Bits that an error of a block is worth."""
-    return LASTING * worth(error, lmbda)
+    return VECTOR_WORTH * worth(error, lmbda)
 
 
 def vector_errors(sought: Sought, pictures: Pictures, vectors: Tensor) -> Tensor:
@@ -112,14 +111,14 @@ def _whole_samples(sought: Sought, reference: Tensor, lmbda: Tensor, bits: Tenso
     corner = shifts[:, :, 0].long()
     y = (SIDE * sought.row + corner[:, 1])[:, None] + reach
     x = (SIDE * sought.column + corner[:, 0])[:, None] + reach
-    # lasting_worth in units of LASTING x KNEE x SIDE^2 bits, scaled before and changed in place: half the time.
+    # lasting_worth in units of VECTOR_WORTH x KNEE x SIDE^2 bits, scaled before and changed in place: half the time.
     scale = (lmbda * (PLANE_WEIGHTS[0] * 255**2 / SIDE**2 / KNEE)).sqrt()
     where = (y.clamp(0, height - 1) * width)[:, :, None] + x.clamp(0, width - 1)[:, None, :]
     windows = reference.take(where) * scale
     current = sought.luma * scale
     cost = _block_sums(windows.square())
     cost.sub_(F.conv2d(windows[None], current, groups=n)[0], alpha=2).add_(current.square().sum((2, 3))[:, :, None])
-    priced = [bits[k][vectors[:, k].abs()] / (LASTING * KNEE * SIDE**2) for k in range(2)]
+    priced = [bits[k][vectors[:, k].abs()] / (VECTOR_WORTH * KNEE * SIDE**2) for k in range(2)]
     cost.log1p_().add_(priced[1][:, :, None]).add_(priced[0][:, None, :])
     found = cost.flatten(1).argmin(1)
     numbers, n_columns = torch.arange(n, device=reference.device), cost.shape[2]

@@ -17,7 +17,7 @@ from .blocks import DepthwiseBlock, GainTable, MaskedConv, Pointwise, silu
 from .distortion import cell_errors, tune_of
 from .half import InterConfig, InterMasks, Planes, half_to_merged, half_to_planes, planes_to_half
 from .intra import HALF_CHANNELS, to_half
-from .lagrangian import REFERENCE_WORTH, lambda_of
+from .lagrangian import CELL_WORTH, lambda_of
 from .latents import LatentModel, LatentOutput, Symbols
 from .merge import MergeTables, merge_plan
 from .merge_choice import choose_merges
@@ -258,7 +258,7 @@ class InterNet(nn.Module):
         """The picture: of cells without symbols the warp, or what the networks make of it where that pays."""
         tune = tune_of(self.config.tune)
         gain = cell_errors(x, warped.detach(), tune) - cell_errors(x, x_hat.detach(), tune)
-        mended = gain * lambda_of(q)[:, None, None] * REFERENCE_WORTH > MENDED_BITS
+        mended = gain * lambda_of(q)[:, None, None] * CELL_WORTH > MENDED_BITS
         chosen = F.interpolate(coded.bool().logical_or(mended[:, None]).float(), scale_factor=16.0, mode="nearest")
         return torch.where(chosen > 0, x_hat, warped)
 
