@@ -29,6 +29,7 @@ class Hierarchy:
 HIERARCHIES: Final = {"psnr": Hierarchy(17, 6.0), "ms-ssim": Hierarchy(12, 0.0)}  # by the tuning of the model
 INHERITED: Final = 0.9  # what an heir counts, times the one before it
 FAR: Final = 64  # heirs, about: more change nothing
+LOWEST: Final = -8  # no P frame is coarser against q: the end of a long group would be seen to sink
 REFRESH: Final = (8, 8)  # every eighth P frame refreshes the picture by so much of q,
 LEAST_HEIRS: Final = 8  # where at least so many frames up to the next I frame inherit it
 _N_FRAME_NUMBERS: Final = 1 << 16
@@ -76,7 +77,7 @@ def _by_heirs(n_p_frames: int, heritage: float) -> tuple[int, ...]:
     """Offsets of P frames of a group of so many, by how many inherit them, up to FAR. Their mean is 0."""
     below = [heritage * math.log(1 - INHERITED ** (heirs + 1)) for heirs in range(FAR + 1)]
     mean = sum(below[: min(n_p_frames, FAR)]) / n_p_frames
-    return tuple(round(level - mean) for level in below)
+    return tuple(max(round(level - mean), LOWEST) for level in below)
 
 
 class GopPlanner:

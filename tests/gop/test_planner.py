@@ -82,6 +82,10 @@ def test_every_eighth_p_frame_refreshes_but_not_for_the_sake_of_a_few(heritage: 
         assert [k + 2 for k, (a, b) in enumerate(pairwise(offsets)) if b > a + 4] == expected
 
 
+def test_the_end_of_a_long_group_does_not_sink() -> None:
+    assert min(p_offsets(60, 6.0)) == p_offsets(60, 6.0)[-1] == -8
+
+
 def test_far_from_its_end_a_group_knows_no_end() -> None:
     for keyint in (250, 1 << 20):
         assert {q_offset(k, keyint=keyint, hierarchy=Hierarchy(10, 6.0)) for k in range(1, 8)} == {0}
