@@ -76,7 +76,7 @@ def latents_of(coder: IntraCoder, frame: Frame, boxes: list[SceneObject], q: int
     video = frame.format
     groups = group_map(boxes, width=video.width, height=video.height)
     grid = np.full(groups.shape, q, np.int64)
-    values = coder.latents(coder.analyse(frame, grid, groups, blocks=False), grid, groups)[0].numpy()
+    values = coder.latents(coder.latent_symbols(frame, grid, groups), grid, groups)[0].numpy()
     return Latents(values, groups, video.width, video.height)
 
 

@@ -61,7 +61,7 @@ def code_frame(coder: IntraCoder, frame: Frame, header: SequenceHeader, q_index:
     video = frame.format
     groups = group_map((), width=video.width, height=video.height)
     q = np.full(groups.shape, q_index, dtype=np.int64)
-    symbols = coder.analyse(frame, q, groups, blocks=False)
+    symbols = coder.latent_symbols(frame, q, groups)
     string = coder.write(symbols[0], q.reshape(-1), CellGrid(np.arange(q.size), q.shape[1]))
     z_alone = coder.coder.encode([(symbols[0].z, coder.head.z_indexes(q.reshape(-1)))])
     packet = build_packet({(SubstreamKind.BACKGROUND, 0): string}, q_index=q_index, sequence_header=header)

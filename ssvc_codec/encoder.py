@@ -258,11 +258,10 @@ class Encoder:
         return []
 
     def _code_intra(self, job: _Job) -> _CodedFrame:
-        symbols = self._intra.analyse(job.frame, job.q, job.groups)
-        strings = self._intra.write_groups(symbols, job.q, job.groups)
+        coded = self._intra.encode(job.frame, job.q, job.groups)
         substreams: dict[tuple[int, int], bytes] = {
             (SubstreamKind.OBJECT if group else SubstreamKind.BACKGROUND, group): data
-            for group, data in sorted(strings.items(), key=lambda item: (item[0] == 0, item[0]))
+            for group, data in sorted(coded.strings.items(), key=lambda item: (item[0] == 0, item[0]))
         }
         data = build_packet(
             substreams,
@@ -271,11 +270,13 @@ class Encoder:
             objects=job.objects,
             q_offsets=job.offsets.tolist(),
         )
-        picture = self._intra.reconstruct(symbols, job.q, job.groups) if self._keeps_picture else None
+        picture = coded.picture if self._keeps_picture else None
+        if self._keeps_picture and picture is None:
+            picture = self._intra.reconstruct(coded.symbols, job.q, job.groups)
         reference = None
         if self._inter is not None and picture is not None:
             reference = self._inter.after_intra(picture, self._inter.frame_maps(job.q, job.groups, job.members))
-        return _CodedFrame(data, {}, strings, picture, reference)
+        return _CodedFrame(data, {}, coded.strings, picture, reference)
 
     def _code_inter(self, job: _Job) -> _CodedFrame:
         assert self._inter is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -32,10 +33,18 @@ from .reduction import reduced_linear
 from .rows import from_rows, rows_by_group, y_rows, z_rows
 from .windows import Window, pick_windows
 
-__all__ = ["GroupSymbols", "IntraCoder"]
+__all__ = ["CodedIntra", "GroupSymbols", "IntraCoder"]
 
 GroupMap = NDArray[np.integer]
 MOST_BITS = 1.25  # of those of latents: blocks that take more are not looked at further
+
+
+class CodedIntra(NamedTuple):
+    """A coded picture."""
+
+    symbols: dict[int, GroupSymbols]  # by group
+    strings: dict[int, bytes]
+    picture: Tensor | None = None  # what reconstruct() makes of the symbols, where coding has made it
 
 
 class IntraCoder:
@@ -73,45 +82,53 @@ class IntraCoder:
     # Encoding
 
     @torch.inference_mode()
-    def analyse(
-        self, frame: Frame, q: NDArray[np.integer], groups: GroupMap, *, blocks: bool = True
-    ) -> dict[int, GroupSymbols]:
-        """Symbols of every group of a picture: latents, or blocks where these may be used and cost less.
+    def encode(self, frame: Frame, q: NDArray[np.integer], groups: GroupMap) -> CodedIntra:
+        """Codes every group of a picture, as latents, or in blocks where these cost less.
 
         q: (rows, columns) q_index of each cell; groups: (rows, columns) group of each cell.
         """
         x = frame_to_tensor(frame, self.device)
         symbols = self._latent_symbols(x, q, groups)
-        if self._blocks is None or not (blocks and self._optimise):
-            return symbols
+        latents = CodedIntra(symbols, self.write_groups(symbols, q, groups))
+        if self._blocks is None or not self._optimise:
+            return latents
         with self._phase("blocks"):
             found = self._blocks.choose(x, q, groups, q_tensor(q.astype(np.int64), self.device))
-            in_blocks = {group: KeySymbols(*found.take(rows)) for group, rows in rows_by_group(groups)}
-        return self._cheaper(x, symbols, in_blocks, q, groups)
+            cells = rows_by_group(groups)
+            in_blocks: dict[int, GroupSymbols] = {group: KeySymbols(*found.take(rows)) for group, rows in cells}
+        return self._cheaper(x, latents, CodedIntra(in_blocks, self.write_groups(in_blocks, q, groups)), q, groups)
+
+    @torch.inference_mode()
+    def latent_symbols(self, frame: Frame, q: NDArray[np.integer], groups: GroupMap) -> dict[int, GroupSymbols]:
+        """Symbols of every group as latents. q, groups: as for encode()."""
+        return self._latent_symbols(frame_to_tensor(frame, self.device), q, groups)
 
     def _cheaper(
-        self,
-        x: Tensor,
-        latents: dict[int, GroupSymbols],
-        blocks: dict[int, KeySymbols],
-        q: NDArray[np.integer],
-        groups: GroupMap,
-    ) -> dict[int, GroupSymbols]:
+        self, x: Tensor, latents: CodedIntra, blocks: CodedIntra, q: NDArray[np.integer], groups: GroupMap
+    ) -> CodedIntra:
         """Of each group what costs less, rate and distortion. x: (1, 96, H/8, W/8)."""
-        n_bytes = [{k: len(s) for k, s in self.write_groups(c, q, groups).items()} for c in (latents, blocks)]
-        near = {group for group, size in n_bytes[1].items() if size < MOST_BITS * n_bytes[0][group]}
+        sizes = [{group: len(string) for group, string in way.strings.items()} for way in (latents, blocks)]
+        near = {group for group, size in sizes[1].items() if size < MOST_BITS * sizes[0][group]}
         if not near:
             return latents
-        original, chosen = to_half(x), dict(latents)
-        candidates = ({k: v for k, v in c.items() if k in near} for c in (latents, blocks))
-        lmbda = lambda_of(torch.from_numpy(q).float())
-        worth = [cell_errors(original, self.reconstruct(c, q, groups), self._tune)[0].cpu() * lmbda for c in candidates]
+        pictures = [
+            self.reconstruct({k: way.symbols[k] for k in way.symbols if k in near}, q, groups)
+            for way in (latents, blocks)
+        ]
+        original, lmbda = to_half(x), lambda_of(torch.from_numpy(q).float())
+        worth = [cell_errors(original, picture, self._tune)[0].cpu() * lmbda for picture in pictures]
+        better: set[int] = set()
         for group in near:
             here = torch.from_numpy(groups == group)
-            costs = [8 * size[group] + float(error[here].sum()) for size, error in zip(n_bytes, worth, strict=True)]
+            costs = [8 * size[group] + float(error[here].sum()) for size, error in zip(sizes, worth, strict=True)]
             if costs[1] < costs[0]:
-                chosen[group] = blocks[group]
-        return chosen
+                better.add(group)
+        whole = None
+        if len(near) == len(latents.symbols) and better in (set(), near):
+            whole = pictures[1 if better else 0]
+        symbols = latents.symbols | {group: blocks.symbols[group] for group in better}
+        strings = latents.strings | {group: blocks.strings[group] for group in better}
+        return CodedIntra(symbols, strings, whole)
 
     def _latent_symbols(self, x: Tensor, q: NDArray[np.integer], groups: GroupMap) -> dict[int, GroupSymbols]:
         with self._phase("analysis"):
@@ -145,10 +162,6 @@ class IntraCoder:
                 return self._blocks.write(symbols, q, grid)
             parts = [(symbols.z, self.head.z_indexes(q)), (symbols.y, self.head.y_indexes(symbols.z, q))]
             return self.coder.encode(parts, head=None if self._blocks is None else self._blocks.no_blocks(q))
-
-    def encode(self, frame: Frame, q: NDArray[np.integer], groups: GroupMap) -> dict[int, bytes]:
-        """Strings of every group of a picture."""
-        return self.write_groups(self.analyse(frame, q, groups), q, groups)
 
     def write_groups(
         self, symbols: Mapping[int, GroupSymbols], q: NDArray[np.integer], groups: GroupMap

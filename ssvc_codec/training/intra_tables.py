@@ -69,7 +69,7 @@ def count_symbols(model: Path, pictures: Sequence[Clip], *, device: str = "cpu")
         grid = (-(-height // 32), -(-width // 32))
         for level, q_index in zip(counts, FIT_Q, strict=True):
             q = np.full(grid, q_index)
-            symbols = coder.analyse(frame, q, np.zeros(grid, np.uint16), blocks=False)[0]
+            symbols = coder.latent_symbols(frame, q, np.zeros(grid, np.uint16))[0]
             _add(level, symbols.z, coder.head.z_indexes(q.reshape(-1)))
             _add(level, symbols.y, coder.head.y_indexes(symbols.z, q.reshape(-1)))
     return counts

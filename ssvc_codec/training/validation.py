@@ -56,7 +56,7 @@ def _code(coder: IntraCoder, clip: Clip, q_index: int, tune: Tune) -> tuple[floa
     rows, columns = -(-height // 32), -(-width // 32)
     q = np.full((rows, columns), q_index)
     groups = np.zeros((rows, columns), np.uint16)
-    symbols = coder.analyse(frame, q, groups, blocks=False)[0]
+    symbols = coder.latent_symbols(frame, q, groups)[0]
     string = coder.write(symbols, q.reshape(-1), CellGrid(np.arange(q.size), columns))
     decoded = coder.decode({0: string}, q, groups, video)
     errors = [np.mean((a.astype(float) - b) ** 2) for a, b in zip(planes, decoded, strict=True)]

@@ -99,7 +99,7 @@ def test_decoded_symbols_are_those_that_were_encoded() -> None:
     q = np.full((4, 7), 35)
     groups = np.zeros((4, 7), np.uint16)
     groups[1:3, 2:5] = 1
-    symbols = coder.analyse(frame, q, groups)
+    symbols = coder.encode(frame, q, groups).symbols
     for group, coded in symbols.items():
         n = int((groups == group).sum())
         grid = CellGrid(np.flatnonzero(groups.reshape(-1) == group), groups.shape[1])

@@ -151,7 +151,7 @@ def test_a_model_without_blocks_has_no_symbol_for_them(tmp_path: Path, small_int
     assert not model.group("blocks")
     coder = IntraCoder(model, device="cpu", optimise=True)
     q, map_ = np.full((ROWS, COLUMNS), 40), groups()
-    symbols = coder.analyse(noise(), q, map_)
+    symbols = coder.encode(noise(), q, map_).symbols
     assert not any(isinstance(own, KeySymbols) for own in symbols.values())
     parts = symbols[1].z, symbols[1].y
     rows = np.flatnonzero(map_ == 1)
@@ -187,7 +187,7 @@ def test_a_group_in_blocks_is_decoded_by_itself_and_beside_latents(folder: Path)
     coder = IntraCoder(load_model(str(folder)), device="cpu", reduced_precision=False, optimise=True)
     q, map_ = np.full((ROWS, COLUMNS), 55), groups()
     frame = noise()
-    latents = coder.analyse(frame, q, map_, blocks=False)
+    latents = coder.latent_symbols(frame, q, map_)
     assert coder._blocks is not None
     found = coder._blocks.choose(frame_to_tensor(frame, "cpu"), q, map_, torch.tensor([55]))
     mixed = latents | {1: KeySymbols(*found.take(np.flatnonzero(map_ == 1)))}
@@ -208,3 +208,14 @@ def test_a_group_in_blocks_is_decoded_by_itself_and_beside_latents(folder: Path)
     at16 = torch.from_numpy(map_ == 1).repeat_interleave(2, 0).repeat_interleave(2, 1)
     assert torch.isfinite(values[:, :, at16]).all()
     assert torch.isnan(values[:, :, ~at16]).all()
+
+
+@pytest.mark.parametrize("n_groups", [1, 3])
+def test_what_coding_has_made_is_what_its_symbols_make(folder: Path, n_groups: int) -> None:
+    coder = IntraCoder(load_model(str(folder)), device="cpu", optimise=True)
+    q, map_ = np.full((ROWS, COLUMNS), 55), np.minimum(groups(), n_groups - 1)
+    coded = coder.encode(noise(), q, map_)
+    assert coded.strings == coder.write_groups(coded.symbols, q, map_)
+    assert n_groups > 1 or coded.picture is not None  # without a choice between all there would be nothing to compare
+    if coded.picture is not None:
+        assert torch.equal(coded.picture, coder.reconstruct(coded.symbols, q, map_))

@@ -113,7 +113,7 @@ def test_tables_fitted_to_a_model_code_its_pictures_in_fewer_bytes(data: Path, t
     sizes = []
     for folder in (model, str(tmp_path / "out")):
         coder = IntraCoder(load_model(folder), device="cpu", reduced_precision=False)
-        symbols = coder.analyse(frame, q, groups, blocks=False)
+        symbols = coder.latent_symbols(frame, q, groups)
         strings = coder.write_groups(symbols, q, groups)
         for group, string in strings.items():
             rows = np.flatnonzero(groups.reshape(-1) == group)
