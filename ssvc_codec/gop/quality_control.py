@@ -8,7 +8,7 @@ from typing import Final
 
 from ssvc_codec.frame import Frame
 from ssvc_codec.gop.pacing import Clock, Dither
-from ssvc_codec.gop.rate_control import MAX_BASE_Q, MIN_BASE_Q, CodedPicture, FrameFacts
+from ssvc_codec.gop.rate_control import MAX_BASE_Q, MEAN_SECONDS, MIN_BASE_Q, CodedPicture, FrameFacts
 from ssvc_codec.gop.rate_model import FrameKind, KindModel, Outlook, Prior, gradient_activity
 from ssvc_codec.gop.statistics import FrameStatistics
 
@@ -34,10 +34,10 @@ MS_SSIM_DB: Final = Prior(  # -10 log10(1 - MS-SSIM) of luma
     drift=(0.02, 0.04, 0.036, 0.0),
     noise=(0.05, 0.2, 0.1),
 )
-HORIZON_SECONDS: Final = 2.0
 MAX_STEP: Final = 1.0  # of q from frame to frame within a scene
 FIRST_STEP: Final = 4.0  # the same in the first frames of a scene
 N_FIRST: Final = 8
+MAX_CHANGE: Final = 4.0  # of an I frame's base q from that of the last seconds: at rest q of P frames says little
 MAX_CORRECTION_DB: Final = 1.0  # of frames to come, for what the frames so far have above or below
 MAX_EXCESS_DB: Final = 6.0  # black frames have 100 dB, which shall not be paid for by others
 
@@ -65,6 +65,7 @@ class QualityControl:
             raise ValueError(f"every {every}: 1 or more frames")
         self.target = float(target)
         self.base_q = 0.0
+        self._mean_q = 0.0  # base_q of the last seconds
         self._measure, self._prior, self._every = measure, prior, every
         self._model: KindModel | None = None
         self._kind = FrameKind.I
@@ -96,13 +97,14 @@ class QualityControl:
             self._model.start_scene(gradient_activity(facts.frame))
         elif facts.kind is FrameKind.I:
             self._model.set_activity(gradient_activity(facts.frame))
-        n_frames = max(1, round(HORIZON_SECONDS / max(self._clock.usual_duration, 1e-3)))
-        seconds = n_frames * self._clock.usual_duration
-        ahead = facts.ahead(n_frames, seconds=seconds)
-        correction = min(max(self._excess / n_frames, -MAX_CORRECTION_DB), MAX_CORRECTION_DB)
+        ahead = facts.groups_ahead(self._clock)
+        correction = self._excess / sum(ahead.counts.values())
+        correction = min(max(correction, -MAX_CORRECTION_DB), MAX_CORRECTION_DB)
         aim = self._solve(self._model, ahead, self.target - correction)
         step = math.inf if not self._n_in_scene else FIRST_STEP if self._n_in_scene < N_FIRST else MAX_STEP
         self.base_q += min(max(aim - self.base_q, -step), step)
+        if facts.kind is FrameKind.I and self._n_in_scene:
+            self.base_q = min(max(self.base_q, self._mean_q - MAX_CHANGE), self._mean_q + MAX_CHANGE)
         return self._dither.round(self.base_q)
 
     def retry(self, facts: FrameFacts, *, n_bytes: int) -> int | None:
@@ -122,6 +124,8 @@ class QualityControl:
             self._total += value
             self._n_measured += 1
             self._model.observe(self._kind, q, min(value, self._model.value(self._kind, q) + MAX_EXCESS_DB))
+        share = 1.0 if not self._n_in_scene else min(self._clock.duration / MEAN_SECONDS, 1.0)
+        self._mean_q += share * (self.base_q - self._mean_q)
         self._n_frames += 1
         self._excess += min(value - self.target, MAX_EXCESS_DB)
 

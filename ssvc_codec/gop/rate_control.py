@@ -53,6 +53,20 @@ class FrameFacts:
         place = self.plan.frame_number
         return Outlook.ahead(place, n_frames, keyint=self.keyint, hierarchy=self.hierarchy, seconds=seconds)
 
+    def groups_ahead(self, clock: Clock, *, total_seconds: float | None = None) -> Outlook:
+        """Frames up to the end of the first group that ends beyond the horizon, or to the end of the video.
+
+        clock: at this frame. total_seconds: length of the video, where it is known.
+        """
+        step = max(clock.usual_duration, 1e-6)
+        n_frames = max(1, self.keyint - self.plan.frame_number)
+        if n_frames * step < HORIZON_SECONDS:
+            n_frames += self.keyint * math.ceil((HORIZON_SECONDS - n_frames * step) / (self.keyint * step) - 1e-6)
+        n_frames = min(n_frames, max(1, round(MAX_HORIZON_SECONDS / step)))
+        left = 0 if total_seconds is None else round((total_seconds - clock.now) / step)
+        n_frames = min(n_frames, left) if left > 0 else n_frames  # it may last longer than was said
+        return self.ahead(n_frames, seconds=clock.duration + (n_frames - 1) * step)
+
 
 @dataclass(frozen=True, slots=True)
 class CodedPicture:
@@ -160,7 +174,7 @@ class BitrateControl:
         return self._tried_q
 
     def _choose(self, facts: FrameFacts) -> int:
-        model, ahead = self._model, self._outlook(facts)
+        model, ahead = self._model, facts.groups_ahead(self._clock, total_seconds=self._total_seconds)
         assert model is not None
         wanted = self.bitrate * ahead.seconds
         surplus = self._surplus()
@@ -225,18 +239,6 @@ class BitrateControl:
             model.logs.start_scene(gradient_activity(facts.frame))
         elif facts.kind is FrameKind.I:
             model.logs.set_activity(gradient_activity(facts.frame))
-
-    def _outlook(self, facts: FrameFacts) -> Outlook:
-        """Frames up to the end of the first group that ends beyond the horizon, or to the end of the video."""
-        step = max(self._clock.usual_duration, 1e-6)
-        n_frames = max(1, facts.keyint - facts.plan.frame_number)
-        if n_frames * step < HORIZON_SECONDS:
-            n_frames += facts.keyint * math.ceil((HORIZON_SECONDS - n_frames * step) / (facts.keyint * step) - 1e-6)
-        n_frames = min(n_frames, max(1, round(MAX_HORIZON_SECONDS / step)))
-        left = 0 if self._total_seconds is None else round((self._total_seconds - self._clock.now) / step)
-        n_frames = min(n_frames, left) if left > 0 else n_frames  # it may last longer than was said
-        seconds = self._clock.duration + (n_frames - 1) * step
-        return facts.ahead(n_frames, seconds=seconds)
 
     def _fit(self, base_q: int, facts: FrameFacts, model: RateModel, bucket: LeakyBucket) -> int:
         """The highest q up to base_q with which this frame, and those up to the next I frame, should fit the bucket."""
