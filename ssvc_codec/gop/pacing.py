@@ -7,9 +7,10 @@ from typing import Final
 
 from ssvc_codec.frame import Frame
 
-__all__ = ["Clock", "Dither"]
+__all__ = ["Clock", "Dither", "RecentMean"]
 
 _USUAL_DURATION: Final = 0.04  # seconds, of a frame about which nothing is known
+_RECENT: Final = 2.0  # seconds
 
 
 class Clock:
@@ -56,3 +57,15 @@ class Dither:
         whole = math.floor(value + self._carry + 0.5)
         self._carry = min(max(self._carry + value - whole, -0.5), 0.5)
         return whole
+
+
+class RecentMean:
+    """Mean of a value over the last two seconds, about."""
+
+    def __init__(self) -> None:
+        self.value = 0.0
+
+    def add(self, value: float, *, seconds: float, anew: bool) -> None:
+        """The value of a frame. seconds: how long it lasts; anew: nothing before it counts."""
+        share = 1.0 if anew else min(seconds / _RECENT, 1.0)
+        self.value += share * (value - self.value)

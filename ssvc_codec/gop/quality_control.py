@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Final
 
 from ssvc_codec.frame import Frame
-from ssvc_codec.gop.pacing import Clock, Dither
-from ssvc_codec.gop.rate_control import MAX_BASE_Q, MEAN_SECONDS, MIN_BASE_Q, CodedPicture, FrameFacts
+from ssvc_codec.gop.pacing import Clock, Dither, RecentMean
+from ssvc_codec.gop.rate_control import MAX_BASE_Q, MIN_BASE_Q, CodedPicture, FrameFacts
 from ssvc_codec.gop.rate_model import FrameKind, KindModel, Outlook, Prior, gradient_activity
 from ssvc_codec.gop.statistics import FrameStatistics
 
@@ -65,7 +65,7 @@ class QualityControl:
             raise ValueError(f"every {every}: 1 or more frames")
         self.target = float(target)
         self.base_q = 0.0
-        self._mean_q = 0.0  # base_q of the last seconds
+        self._mean_q = RecentMean()  # base_q
         self._measure, self._prior, self._every = measure, prior, every
         self._model: KindModel | None = None
         self._kind = FrameKind.I
@@ -104,7 +104,8 @@ class QualityControl:
         step = math.inf if not self._n_in_scene else FIRST_STEP if self._n_in_scene < N_FIRST else MAX_STEP
         self.base_q += min(max(aim - self.base_q, -step), step)
         if facts.kind is FrameKind.I and self._n_in_scene:
-            self.base_q = min(max(self.base_q, self._mean_q - MAX_CHANGE), self._mean_q + MAX_CHANGE)
+            mean = self._mean_q.value
+            self.base_q = min(max(self.base_q, mean - MAX_CHANGE), mean + MAX_CHANGE)
         return self._dither.round(self.base_q)
 
     def retry(self, facts: FrameFacts, *, n_bytes: int) -> int | None:
@@ -124,8 +125,7 @@ class QualityControl:
             self._total += value
             self._n_measured += 1
             self._model.observe(self._kind, q, min(value, self._model.value(self._kind, q) + MAX_EXCESS_DB))
-        share = 1.0 if not self._n_in_scene else min(self._clock.duration / MEAN_SECONDS, 1.0)
-        self._mean_q += share * (self.base_q - self._mean_q)
+        self._mean_q.add(self.base_q, seconds=self._clock.duration, anew=not self._n_in_scene)
         self._n_frames += 1
         self._excess += min(value - self.target, MAX_EXCESS_DB)
 

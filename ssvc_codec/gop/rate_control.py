@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from ssvc_codec.frame import Frame, Plane
-from ssvc_codec.gop.pacing import Clock, Dither
+from ssvc_codec.gop.pacing import Clock, Dither, RecentMean
 from ssvc_codec.gop.planner import HIERARCHIES, FramePlan, Hierarchy
 from ssvc_codec.gop.rate_model import FrameKind, Outlook, RateModel, gradient_activity, kind_of, places_from
 from ssvc_codec.gop.statistics import FrameStatistics
@@ -30,7 +30,6 @@ N_FIRST: Final = 8
 BUDGET_LIMITS: Final = (0.4, 2.5)  # of the rate asked for, while a surplus or deficit is worked off
 MAX_FRAMES_AHEAD: Final = 120  # whose room in the bucket is planned
 MAX_RISE: Final = 2.0  # of an I frame's base q above that of the last seconds: its bits are soon spent, not soon saved
-MEAN_SECONDS: Final = 2.0  # that many
 SURPRISE: Final = 5.0  # steps of q by which the first frame of a scene must mislead to be coded again
 
 
@@ -142,7 +141,7 @@ class BitrateControl:
         self.vbv = LeakyBucket.for_rate(bitrate, maxrate=maxrate, bufsize=bufsize)
         self.base_q = 0.0
         self.n_bits = 0
-        self._mean_q = 0.0  # base_q of the last seconds
+        self._mean_q = RecentMean()  # base_q
         self._total_seconds = total_seconds
         self._model: RateModel | None = None
         self._kind = FrameKind.I  # of the frame being coded
@@ -184,7 +183,7 @@ class BitrateControl:
         fall = MAX_FALL if step == MAX_STEP else step
         self.base_q += min(max(aim - self.base_q, -fall), step)
         if facts.kind is FrameKind.I and self._n_in_scene:
-            self.base_q = min(self.base_q, self._mean_q + MAX_RISE)
+            self.base_q = min(self.base_q, self._mean_q.value + MAX_RISE)
         base_q = self._dither.round(self.base_q)
         return base_q if self.vbv is None else self._fit(base_q, facts, model, self.vbv)
 
@@ -216,8 +215,7 @@ class BitrateControl:
         self.n_bits += n_bits
         if self.vbv is not None:
             self.vbv.take(n_bits)
-        share = 1.0 if not self._n_in_scene else min(self._clock.duration / MEAN_SECONDS, 1.0)
-        self._mean_q += share * (self.base_q - self._mean_q)
+        self._mean_q.add(self.base_q, seconds=self._clock.duration, anew=not self._n_in_scene)
         self._model.observe(self._kind, statistics.q_index, n_bits)
 
     def _surplus(self) -> float:
